@@ -1,0 +1,238 @@
+//! What a `decide` reads and writes through: an overlay on the partition's records.
+//!
+//! Invariant: nothing leaves a draft but by being accepted. A record that is not loaded yet reads
+//! as absent and is noted; the answer is then thrown away and the same `decide` runs again, so a
+//! rule never has to know what is in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::view::SeenError;
+use crate::{
+    AnyRecord, DecodeError, Due, Key, PendingWrite, Record, RecordId, RecordKey, Timestamp,
+    Version, View,
+};
+
+/// How many due records a question names at once.
+pub const DUE_MAX: usize = 64;
+
+#[derive(Debug)]
+enum Change {
+    Put(Arc<dyn AnyRecord>),
+    Delete,
+    Purge,
+}
+
+impl Change {
+    fn value(&self) -> Option<Arc<dyn AnyRecord>> {
+        match self {
+            Self::Put(value) => Some(Arc::clone(value)),
+            Self::Delete | Self::Purge => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Written {
+    change: Change,
+    base: Version,
+    rises: u64,
+    /// Written by the command that is being decided, so its rise is counted.
+    fresh: bool,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Draft<'v> {
+    view: &'v mut View,
+    entropy: u128,
+    drawn: u64,
+    reads: BTreeMap<RecordKey, Version>,
+    writes: BTreeMap<RecordKey, Written>,
+    missing: BTreeSet<RecordKey>,
+    questions: BTreeSet<Due>,
+    latest: Timestamp,
+    deadline: Option<Timestamp>,
+    broken: Option<(RecordKey, DecodeError)>,
+}
+
+impl<'v> Draft<'v> {
+    pub(crate) fn new(view: &'v mut View) -> Self {
+        Self {
+            view,
+            entropy: 0,
+            drawn: 0,
+            reads: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            missing: BTreeSet::new(),
+            questions: BTreeSet::new(),
+            latest: Timestamp::EPOCH,
+            deadline: None,
+            broken: None,
+        }
+    }
+
+    /// Begins the next command of a list.
+    pub(crate) fn begin(&mut self, entropy: u128) {
+        self.entropy = entropy;
+        self.drawn = 0;
+        for written in self.writes.values_mut() {
+            written.fresh = false;
+        }
+    }
+
+    /// The record with this id, as all commands before this one left it. `None` if there is none.
+    pub fn get<R: Record>(&mut self, id: &RecordId) -> Option<Arc<R>> {
+        let key = R::key(id);
+        self.look::<R>(&key)?.1
+    }
+
+    /// The version of a record: 0 if it never was, and kept over a delete.
+    pub fn version<R: Record>(&mut self, id: &RecordId) -> Version {
+        let key = R::key(id);
+        self.look::<R>(&key).map_or(Version::ABSENT, |(version, _)| version)
+    }
+
+    fn look<R: Record>(&mut self, key: &RecordKey) -> Option<(Version, Option<Arc<R>>)> {
+        if let Some(written) = self.writes.get(key) {
+            let value = written
+                .change
+                .value()
+                .map(|value| value.as_any().downcast::<R>().expect("one kind is one type"));
+            return Some((written.base.plus(written.rises), value));
+        }
+        match self.view.read::<R>(key) {
+            Ok(seen) => {
+                self.latest = self.latest.max(seen.at);
+                if !self.reads.contains_key(key) {
+                    self.reads.insert(key.clone(), seen.version);
+                }
+                Some((seen.version, seen.value))
+            }
+            Err(SeenError::NotLoaded) => {
+                self.missing.insert(key.clone());
+                None
+            }
+            Err(SeenError::Undecodable(cause)) => {
+                self.broken = Some((key.clone(), cause));
+                None
+            }
+        }
+    }
+
+    /// Writes a record. Its version rises by one, however often the command writes it; that
+    /// version is returned.
+    pub fn put<R: Record>(&mut self, id: &RecordId, record: R) -> Version {
+        self.set::<R>(id, Change::Put(Arc::new(record)))
+    }
+
+    /// Deletes a record. Its version goes on: a tombstone stays.
+    pub fn delete<R: Record>(&mut self, id: &RecordId) -> Version {
+        self.set::<R>(id, Change::Delete)
+    }
+
+    /// Deletes a record without a trace but one: no record of its kind is ever again made at a
+    /// version as low. For records that come and go by the million.
+    pub fn purge<R: Record>(&mut self, id: &RecordId) -> Version {
+        self.set::<R>(id, Change::Purge)
+    }
+
+    fn set<R: Record>(&mut self, id: &RecordId, change: Change) -> Version {
+        let key = R::key(id);
+        let base = self.look::<R>(&key).map_or(Version::ABSENT, |(version, _)| version);
+        let written = self.writes.entry(key).or_insert(Written {
+            change: Change::Delete,
+            base,
+            rises: 0,
+            fresh: false,
+        });
+        if !written.fresh {
+            written.fresh = true;
+            written.rises = written.rises.saturating_add(1);
+        }
+        written.change = change;
+        written.base.plus(written.rises)
+    }
+
+    /// States that the decision holds only until `deadline`: the store compares its own clock with
+    /// it after it has gained exclusivity. The earliest one stated counts.
+    pub fn commit_before(&mut self, deadline: Timestamp) {
+        self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+    }
+
+    /// Ids of records of a kind whose [`Record::sweep_at`] has come, at most [`DUE_MAX`] of those
+    /// whose id begins with `prefix`. Candidates as of the start of the batch: read each one and
+    /// look again. If all that were named are used up by earlier commands of the batch, or none
+    /// was named yet, the executor asks the store and decides again.
+    pub fn due<R: Record>(&mut self, prefix: &str) -> Vec<RecordId> {
+        let due = Due { kind: R::KIND, prefix: prefix.to_owned() };
+        let Some(ids) = self.view.due(&due) else {
+            self.questions.insert(due);
+            return Vec::new();
+        };
+        let ids = ids.to_vec();
+        let open = |id: &RecordId| !self.view.is_pending(&R::key(id));
+        if ids.len() == DUE_MAX && !ids.iter().any(open) {
+            // All that were named are used up, and there may be more: only a fresh batch can tell.
+            self.questions.insert(due);
+            return Vec::new();
+        }
+        ids
+    }
+
+    /// An id of 128 random bits as 32 hex digits, made by the driver and not by this rule. The
+    /// second and later ones of one command are the next numbers: unique, not secret.
+    pub fn drawn_key(&mut self) -> Key {
+        let bits = self.entropy.wrapping_add(self.drawn.into());
+        self.drawn = self.drawn.saturating_add(1);
+        Key::new(format!("{bits:032x}")).expect("hex digits are a legal name")
+    }
+
+    pub(crate) fn missing(&mut self) -> (Vec<RecordKey>, Vec<Due>) {
+        (
+            std::mem::take(&mut self.missing).into_iter().collect(),
+            std::mem::take(&mut self.questions).into_iter().collect(),
+        )
+    }
+
+    pub(crate) const fn latest(&self) -> Timestamp {
+        self.latest
+    }
+
+    pub(crate) const fn deadline(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
+    pub(crate) fn broken(&self) -> Option<(RecordKey, DecodeError)> {
+        self.broken.clone()
+    }
+
+    /// The versions that the decision was made on.
+    pub(crate) fn read_versions(&self) -> &BTreeMap<RecordKey, Version> {
+        &self.reads
+    }
+
+    /// The versions after it, of what it wrote.
+    pub(crate) fn written_versions(&self) -> impl Iterator<Item = (&RecordKey, Version)> {
+        self.writes.iter().map(|(key, written)| (key, written.base.plus(written.rises)))
+    }
+
+    /// Lays the accepted writes onto the batch; gives the records written and all that were read.
+    pub(crate) fn accept(self, at: Timestamp) -> (Vec<RecordKey>, Vec<RecordKey>) {
+        let mut written = Vec::with_capacity(self.writes.len());
+        for (key, write) in self.writes {
+            let value = write.change.value();
+            let pending = PendingWrite {
+                expected: write.base,
+                version: write.base.plus(write.rises),
+                at,
+                sweep_at: value.as_ref().and_then(|value| value.due()),
+                value,
+                purge: matches!(write.change, Change::Purge),
+            };
+            self.view.write(&key, pending);
+            written.push(key);
+        }
+        (written, self.reads.into_keys().collect())
+    }
+}

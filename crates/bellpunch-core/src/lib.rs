@@ -1,0 +1,33 @@
+//! Rules and values of Bellpunch.
+//!
+//! A rule is plain check-then-act over typed records, in one pure function, [`Command::decide`].
+//! Nothing here reads a clock, draws a random number or does I/O: `now`, entropy and the records
+//! come in, a [`Decision`] goes out. The engine runs a rule alone, at one instant, and commits
+//! what it wrote whole or not at all.
+//!
+//! Invariant: a rejected command leaves nothing behind, and an accepted one is exactly the writes
+//! of its [`Draft`]. Why one function: testing in one place and taking in another is CWE-367.
+
+mod command;
+mod draft;
+mod outcome;
+mod record;
+mod registry;
+mod rejection;
+mod value;
+mod view;
+
+pub use command::{AnyCommand, AnyReply, Command, IfVersion, WithoutStore};
+pub use draft::{DUE_MAX, Draft};
+pub use outcome::{
+    DecidedBy, Decision, KeyOutcome, OutcomeRecord, ReadOutcome, Reply, Request, RequestError,
+    StoredReceipt, Touched, Versions, decide,
+};
+pub use record::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey};
+pub use registry::{CommandSpec, ShapeError, Wire, command, commands};
+pub use rejection::{Category, Reject, Rejection, Stage};
+pub use value::{
+    Duration, Fingerprint, IdempotencyKey, Key, Labels, Limit, Partition, PositiveUnits, Timestamp,
+    Units, ValueError, Version,
+};
+pub use view::{Due, Loaded, PendingWrite, View};

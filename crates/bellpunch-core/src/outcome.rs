@@ -1,0 +1,355 @@
+//! Deciding a request: one command, or a list of them all or nothing, under its idempotency key.
+//!
+//! Invariant: the outcome of a key is written with the effect it names, in the same commit, so a
+//! replay is never wrong and never early. Rejections are not pinned: a retry decides afresh.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    AnyCommand, AnyReply, Category, Command, Draft, Due, Duration, Fingerprint, IdempotencyKey,
+    Kind, Record, RecordId, RecordKey, Rejection, Timestamp, Version, View,
+};
+
+/// What a caller asks for, whole or not at all.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// In order; each is decided on the state left by the one before.
+    pub commands: Vec<Arc<dyn AnyCommand>>,
+    /// 128 random bits for each command, for the ids that are drawn.
+    pub entropy: Vec<u128>,
+    /// The caller's name for this intent, and the hash of its content.
+    pub key: Option<(IdempotencyKey, Fingerprint)>,
+    /// How long the outcome of the key is kept.
+    pub keep: Duration,
+    /// Decide and drop the draft: it reserves nothing.
+    pub dry_run: bool,
+}
+
+/// Record versions by name, `kind/id`.
+pub type Versions = BTreeMap<String, Version>;
+
+/// Whether the store decided, or the node without it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DecidedBy {
+    /// Confirmed at the store.
+    #[default]
+    Store,
+    /// Accepted without the store; nothing was charged.
+    Open,
+    /// Decided in this node alone.
+    Local,
+    /// A refusal repeated from memory.
+    Cache,
+}
+
+/// The stored outcome of an idempotency key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OutcomeRecord {
+    /// Of the command whose outcome this is.
+    pub fingerprint: Fingerprint,
+    /// The decision time.
+    pub at: Timestamp,
+    /// Until when it is kept.
+    pub keep_until: Timestamp,
+    /// The versions it wrote.
+    pub versions: Versions,
+    /// One reply per command.
+    pub replies: Vec<Value>,
+}
+
+impl Record for OutcomeRecord {
+    const KIND: Kind = Kind::new("outcomes");
+
+    fn sweep_at(&self) -> Option<Timestamp> {
+        Some(self.keep_until)
+    }
+}
+
+/// A reply: fresh from the rule, or read again from the outcome record.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Reply {
+    /// As the rule gave it.
+    Fresh(Box<dyn AnyReply>),
+    /// As it was recorded.
+    Recorded(Value),
+}
+
+impl Reply {
+    /// The reply as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Fresh(reply) => reply.to_json(),
+            Self::Recorded(reply) => reply.clone(),
+        }
+    }
+}
+
+/// What came of deciding a request on a view.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Decision {
+    /// Records are not loaded: load them, and decide again.
+    Load {
+        /// These records.
+        records: Vec<RecordKey>,
+        /// And the answers to these questions.
+        due: Vec<Due>,
+    },
+    /// The rule said yes. What it wrote is pending in the view.
+    Accepted {
+        /// One per command.
+        replies: Vec<Reply>,
+        /// The decision time.
+        at: Timestamp,
+        /// Told again from the outcome record.
+        replayed: bool,
+        /// The versions of what it wrote (of a dry run: would have written).
+        versions: Versions,
+        /// The versions of what it only read.
+        as_of: Versions,
+        /// What it read and what it wrote.
+        touched: Touched,
+        /// The commit must land before this.
+        deadline: Option<Timestamp>,
+    },
+    /// The rule said no.
+    Rejected {
+        /// Which command of the list.
+        index: usize,
+        /// Why.
+        rejection: Rejection,
+        /// The decision time.
+        at: Timestamp,
+        /// The versions it was decided on.
+        as_of: Versions,
+        /// What it read.
+        touched: Touched,
+    },
+    /// The rule could not be asked.
+    Failed(RequestError),
+}
+
+/// The records that a decision rests on.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Touched {
+    /// All that were read, written or not.
+    pub reads: Vec<RecordKey>,
+    /// Those that were written.
+    pub writes: Vec<RecordKey>,
+}
+
+/// Why a rule could not be asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// A record cannot be read: damaged, or of a newer format.
+    Undecodable {
+        /// Which one.
+        record: String,
+        /// Why.
+        cause: String,
+    },
+    /// A rule panicked; its draft is gone.
+    Panicked {
+        /// The command's name.
+        command: &'static str,
+    },
+}
+
+fn key_reused(at: Timestamp) -> Rejection {
+    let mut data = Map::new();
+    data.insert("at".to_owned(), Value::String(at.to_string()));
+    Rejection { code: "idempotency_key_reused", category: Category::Reuse, data }
+}
+
+/// Decides a request at `now`, or at the latest commit time of a record it reads if that is later.
+/// What it accepts is pending in `view` afterwards (nothing is, of a dry run).
+pub fn decide(view: &mut View, request: &Request, mut now: Timestamp) -> Decision {
+    loop {
+        let mut draft = Draft::new(view);
+        let result = decide_once(&mut draft, request, now);
+        let (records, due) = draft.missing();
+        if !records.is_empty() || !due.is_empty() {
+            return Decision::Load { records, due };
+        }
+        if let Some((record, cause)) = draft.broken() {
+            let (record, cause) = (record.to_string(), cause.to_string());
+            return Decision::Failed(RequestError::Undecodable { record, cause });
+        }
+        // One `now` per decision, never earlier than the commit time of what it read.
+        if now < draft.latest() {
+            now = draft.latest();
+            continue;
+        }
+        return conclude(draft, request, now, result);
+    }
+}
+
+enum Decided {
+    Replayed(Arc<OutcomeRecord>),
+    Accepted(Vec<Reply>),
+    Rejected(usize, Rejection),
+    Panicked(&'static str),
+}
+
+fn decide_once(draft: &mut Draft<'_>, request: &Request, now: Timestamp) -> Decided {
+    if let Some((key, fingerprint)) = &request.key {
+        // An outcome past its retention is as good as absent, swept or not.
+        let known = draft.get::<OutcomeRecord>(&outcome_id(key));
+        match known.filter(|outcome| now < outcome.keep_until) {
+            Some(outcome) if outcome.fingerprint == *fingerprint => {
+                return Decided::Replayed(outcome);
+            }
+            Some(outcome) => return Decided::Rejected(0, key_reused(outcome.at)),
+            None => {}
+        }
+    }
+    let mut replies = Vec::with_capacity(request.commands.len());
+    for (index, command) in request.commands.iter().enumerate() {
+        draft.begin(request.entropy.get(index).copied().unwrap_or_default());
+        // The draft is dropped if the rule panics, so nothing half done is ever seen.
+        match catch_unwind(AssertUnwindSafe(|| command.decide_any(draft, now))) {
+            Ok(Ok(reply)) => replies.push(Reply::Fresh(reply)),
+            Ok(Err(rejection)) => return Decided::Rejected(index, rejection),
+            Err(_) => return Decided::Panicked(command.name()),
+        }
+    }
+    Decided::Accepted(replies)
+}
+
+fn conclude(mut draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided) -> Decision {
+    let named = |reads: &BTreeMap<RecordKey, Version>| -> Versions {
+        reads.iter().map(|(key, version)| (key.to_string(), *version)).collect()
+    };
+    match decided {
+        Decided::Panicked(command) => Decision::Failed(RequestError::Panicked { command }),
+        Decided::Rejected(index, rejection) => {
+            let as_of = named(draft.read_versions());
+            let reads = draft.read_versions().keys().cloned().collect();
+            let touched = Touched { reads, writes: Vec::new() };
+            Decision::Rejected { index, rejection, at, as_of, touched }
+        }
+        Decided::Replayed(outcome) => Decision::Accepted {
+            replies: outcome.replies.iter().cloned().map(Reply::Recorded).collect(),
+            at: outcome.at,
+            replayed: true,
+            versions: outcome.versions.clone(),
+            as_of: Versions::new(),
+            touched: Touched {
+                reads: draft.read_versions().keys().cloned().collect(),
+                writes: Vec::new(),
+            },
+            deadline: None,
+        },
+        Decided::Accepted(replies) => {
+            let versions: Versions =
+                draft.written_versions().map(|(key, version)| (key.to_string(), version)).collect();
+            let mut as_of = named(draft.read_versions());
+            as_of.retain(|name, _| !versions.contains_key(name) && !name.starts_with("outcomes/"));
+            let deadline = draft.deadline();
+            if request.dry_run {
+                // What it would have written is shown at the version it was decided on.
+                let as_of = named(draft.read_versions());
+                let reads = draft.read_versions().keys().cloned().collect();
+                let touched = Touched { reads, writes: Vec::new() };
+                let versions = Versions::new();
+                let replayed = false;
+                return Decision::Accepted {
+                    replies,
+                    at,
+                    replayed,
+                    versions,
+                    as_of,
+                    touched,
+                    deadline,
+                };
+            }
+            if let Some((key, fingerprint)) = &request.key {
+                let outcome = OutcomeRecord {
+                    fingerprint: *fingerprint,
+                    at,
+                    keep_until: at.plus(request.keep).unwrap_or(Timestamp::MAX),
+                    versions: versions.clone(),
+                    replies: replies.iter().map(Reply::to_json).collect(),
+                };
+                draft.begin(0);
+                draft.put(&outcome_id(key), outcome);
+            }
+            let (writes, reads) = draft.accept(at);
+            let touched = Touched { reads, writes };
+            Decision::Accepted { replies, at, replayed: false, versions, as_of, touched, deadline }
+        }
+    }
+}
+
+/// Asks for the outcome of an idempotency key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ReadOutcome {
+    /// The key.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub id: IdempotencyKey,
+}
+
+/// What is known of an idempotency key, true when it was asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum KeyOutcome {
+    /// The command was applied.
+    Applied {
+        /// Its receipt.
+        receipt: StoredReceipt,
+    },
+    /// No command with this key was applied, or it was so long ago that its outcome was deleted.
+    NotApplied {},
+}
+
+/// A receipt as it was recorded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct StoredReceipt {
+    /// The decision time.
+    pub at: Timestamp,
+    /// The versions it wrote.
+    pub versions: Versions,
+    /// One reply per command.
+    pub replies: Vec<Value>,
+}
+
+impl Command for ReadOutcome {
+    const NAME: &'static str = "outcomes.read";
+    type Reply = KeyOutcome;
+    type Rejection = Rejection;
+
+    fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<KeyOutcome, Rejection> {
+        let known = draft.get::<OutcomeRecord>(&outcome_id(&self.id));
+        Ok(match known.filter(|outcome| now < outcome.keep_until) {
+            None => KeyOutcome::NotApplied {},
+            Some(outcome) => KeyOutcome::Applied {
+                receipt: StoredReceipt {
+                    at: outcome.at,
+                    versions: outcome.versions.clone(),
+                    replies: outcome.replies.clone(),
+                },
+            },
+        })
+    }
+}
+
+/// Where the outcome of a key is kept. A key is longer than no name and has no control characters.
+fn outcome_id(key: &IdempotencyKey) -> RecordId {
+    RecordId::stored(key.as_str())
+}

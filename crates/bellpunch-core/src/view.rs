@@ -1,0 +1,291 @@
+//! The records of one partition as a batch of commands sees them.
+//!
+//! Invariant: a record is either as the store last told (committed), or that plus what accepted
+//! commands of the batch wrote (pending). Pending state becomes committed when the store said so,
+//! and vanishes otherwise; nothing in between is ever told to a caller.
+//!
+//! Why values stay decoded here: a hot record is decided on thousands of times a second and
+//! encoded once per batch.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::record::decode;
+use crate::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey, Timestamp, Version};
+
+/// Bytes that a record is counted with beside its value and its key.
+const SLOT_BYTES: usize = 192;
+/// A decoded value takes more than its stored form; what it is multiplied with.
+const DECODED_FACTOR: usize = 3;
+
+/// A record as a store gave it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Loaded {
+    /// 0 is absent for ever; above 0 without a value is deleted.
+    pub version: Version,
+    /// The decision time of the commit that wrote it.
+    pub at: Timestamp,
+    /// The stored form; `None` if there is none.
+    pub value: Option<Arc<[u8]>>,
+}
+
+/// A question for records whose time has come: those of a kind, by id prefix.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Due {
+    /// Of this kind.
+    pub kind: Kind,
+    /// With ids that begin so.
+    pub prefix: String,
+}
+
+/// What a batch writes of one record.
+#[derive(Clone, Debug)]
+pub struct PendingWrite {
+    /// The version that the store must find.
+    pub expected: Version,
+    /// The version after the batch.
+    pub version: Version,
+    /// The decision time of the last command that wrote it.
+    pub at: Timestamp,
+    /// When it may be removed.
+    pub sweep_at: Option<Timestamp>,
+    /// The value; `None` deletes it.
+    pub value: Option<Arc<dyn AnyRecord>>,
+    /// Forget it altogether: no tombstone.
+    pub purge: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Absent,
+    Encoded(Arc<[u8]>),
+    Decoded(Arc<dyn AnyRecord>),
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    version: Version,
+    at: Timestamp,
+    content: Content,
+}
+
+#[derive(Debug)]
+struct Slot {
+    committed: State,
+    pending: Option<PendingWrite>,
+    bytes: usize,
+    used: bool,
+}
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub struct View {
+    slots: BTreeMap<RecordKey, Slot>,
+    /// Versions below which no record of a kind is ever made again, since some were purged.
+    floors: BTreeMap<Kind, Version>,
+    due: BTreeMap<Due, Vec<RecordId>>,
+    bytes: usize,
+    cursor: Option<RecordKey>,
+}
+
+/// What a draft reads.
+pub(crate) struct Seen<R> {
+    pub(crate) version: Version,
+    pub(crate) at: Timestamp,
+    pub(crate) value: Option<Arc<R>>,
+}
+
+pub(crate) enum SeenError {
+    NotLoaded,
+    Undecodable(DecodeError),
+}
+
+impl View {
+    /// Takes a record as the store gave it. What a batch wrote on it stays.
+    pub fn load(&mut self, key: RecordKey, loaded: Loaded) {
+        let value_bytes = loaded.value.as_ref().map_or(0, |value| value.len());
+        let bytes = value_bytes
+            .saturating_mul(DECODED_FACTOR)
+            .saturating_add(key.id.as_str().len())
+            .saturating_add(SLOT_BYTES);
+        let content = loaded.value.map_or(Content::Absent, Content::Encoded);
+        let committed = State { version: loaded.version, at: loaded.at, content };
+        let slot = Slot { committed, pending: None, bytes, used: true };
+        self.bytes = self.bytes.saturating_add(bytes);
+        if let Some(old) = self.slots.insert(key, slot) {
+            self.bytes = self.bytes.saturating_sub(old.bytes);
+        }
+    }
+
+    /// Whether the record is here.
+    #[must_use]
+    pub fn has(&self, key: &RecordKey) -> bool {
+        self.slots.contains_key(key)
+    }
+
+    /// Answers a question for due records: ids in order, at most [`crate::DUE_MAX`].
+    pub fn answer(&mut self, due: Due, ids: Vec<RecordId>) {
+        self.due.insert(due, ids);
+    }
+
+    pub(crate) fn due(&self, due: &Due) -> Option<&[RecordId]> {
+        self.due.get(due).map(Vec::as_slice)
+    }
+
+    pub(crate) fn read<R: Record>(&mut self, key: &RecordKey) -> Result<Seen<R>, SeenError> {
+        let floor = self.floors.get(&key.kind).copied().unwrap_or_default();
+        let slot = self.slots.get_mut(key).ok_or(SeenError::NotLoaded)?;
+        slot.used = true;
+        if let Some(pending) = &slot.pending {
+            let value = pending.value.clone().map(downcast::<R>);
+            return Ok(Seen { version: pending.version, at: pending.at, value });
+        }
+        let State { version, at, content } = &mut slot.committed;
+        let value = match content {
+            Content::Absent => {
+                return Ok(Seen { version: (*version).max(floor), at: *at, value: None });
+            }
+            Content::Decoded(value) => downcast::<R>(Arc::clone(value)),
+            Content::Encoded(bytes) => {
+                let value = Arc::new(decode::<R>(bytes).map_err(SeenError::Undecodable)?);
+                *content = Content::Decoded(Arc::clone(&value) as Arc<dyn AnyRecord>);
+                value
+            }
+        };
+        Ok(Seen { version: *version, at: *at, value: Some(value) })
+    }
+
+    pub(crate) fn write(&mut self, key: &RecordKey, mut write: PendingWrite) {
+        let floor = self.floors.get(&key.kind).copied().unwrap_or_default();
+        let slot = self.slots.get_mut(key).expect("a record is read before it is written");
+        write.expected = match &slot.pending {
+            Some(earlier) => earlier.expected,
+            None if matches!(slot.committed.content, Content::Absent) => {
+                slot.committed.version.max(floor)
+            }
+            None => slot.committed.version,
+        };
+        slot.pending = Some(write);
+    }
+
+    /// The version the store must find for the batch to stand: what was committed when it read.
+    ///
+    /// # Panics
+    /// If the record was never loaded.
+    #[must_use]
+    pub fn expected(&self, key: &RecordKey) -> Version {
+        let slot = self.slots.get(key).expect("what was read is loaded");
+        match slot.committed.content {
+            Content::Absent => {
+                let floor = self.floors.get(&key.kind).copied().unwrap_or_default();
+                slot.committed.version.max(floor)
+            }
+            Content::Encoded(_) | Content::Decoded(_) => slot.committed.version,
+        }
+    }
+
+    /// Whether a command of the batch wrote the record.
+    #[must_use]
+    pub fn is_pending(&self, key: &RecordKey) -> bool {
+        self.slots.get(key).is_some_and(|slot| slot.pending.is_some())
+    }
+
+    /// What the batch wrote, of the records named.
+    #[must_use]
+    pub fn pending(&self, key: &RecordKey) -> Option<&PendingWrite> {
+        self.slots.get(key).and_then(|slot| slot.pending.as_ref())
+    }
+
+    /// The store took the batch: what it wrote is committed.
+    pub fn settle<'k>(&mut self, written: impl IntoIterator<Item = &'k RecordKey>) {
+        for key in written {
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            let Some(pending) = slot.pending.take() else { continue };
+            if pending.purge {
+                let floor = self.floors.entry(key.kind.clone()).or_default();
+                *floor = (*floor).max(pending.version);
+            }
+            let content = pending.value.map_or(Content::Absent, Content::Decoded);
+            slot.committed = State { version: pending.version, at: pending.at, content };
+        }
+        self.due.clear();
+    }
+
+    /// Sets the size of a record that was just encoded, for the bound of the cache.
+    pub fn weigh(&mut self, key: &RecordKey, value_bytes: usize) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            let bytes = value_bytes
+                .saturating_mul(DECODED_FACTOR)
+                .saturating_add(key.id.as_str().len())
+                .saturating_add(SLOT_BYTES);
+            self.bytes = self.bytes.saturating_sub(slot.bytes).saturating_add(bytes);
+            slot.bytes = bytes;
+        }
+    }
+
+    /// The store did not take the batch: nothing of it stays.
+    pub fn discard<'k>(&mut self, written: impl IntoIterator<Item = &'k RecordKey>) {
+        for key in written {
+            if let Some(slot) = self.slots.get_mut(key) {
+                slot.pending = None;
+            }
+        }
+        self.due.clear();
+    }
+
+    /// Forgets a record, so that it is loaded afresh.
+    pub fn forget(&mut self, key: &RecordKey) {
+        if let Some(slot) = self.slots.remove(key) {
+            self.bytes = self.bytes.saturating_sub(slot.bytes);
+        }
+        self.due.clear();
+    }
+
+    /// Bytes that the records are counted with.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Drops records until `bytes_max` is kept or `visits` were looked at: clean ones that were not
+    /// used since the last visit (the CLOCK algorithm, Corbató 1968). Pending ones stay.
+    pub fn evict(&mut self, bytes_max: usize, visits: usize) {
+        for _ in 0..visits.min(self.slots.len().saturating_mul(2)) {
+            if self.bytes <= bytes_max {
+                return;
+            }
+            let next = match &self.cursor {
+                Some(cursor) => self.slots.range_mut(cursor..).next(),
+                None => self.slots.iter_mut().next(),
+            };
+            let Some((key, slot)) = next else {
+                if self.cursor.take().is_none() {
+                    return;
+                }
+                continue;
+            };
+            let key = key.clone();
+            if slot.used || slot.pending.is_some() {
+                slot.used = false;
+                let after = (std::ops::Bound::Excluded(&key), std::ops::Bound::Unbounded);
+                self.cursor = self.slots.range(after).next().map(|(key, _)| key.clone());
+            } else {
+                self.bytes = self.bytes.saturating_sub(slot.bytes);
+                self.slots.remove(&key);
+                self.cursor = Some(key);
+            }
+        }
+    }
+}
+
+fn downcast<R: Record>(record: Arc<dyn AnyRecord>) -> Arc<R> {
+    let any: Arc<dyn Any + Send + Sync> = record.as_any();
+    any.downcast().expect("one kind is one type")
+}

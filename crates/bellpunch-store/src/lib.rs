@@ -1,0 +1,22 @@
+//! The storage trait of Bellpunch: one primitive, a conditional commit of many records.
+//!
+//! Invariant: a [`Commit`] is applied whole or not at all, only if every record it names is at the
+//! version it names, and only before its deadline, compared with the store's clock *after* it has
+//! gained exclusivity. Everything else (order, batching, retries, replies) is the engine's.
+//!
+//! Why so little: a row, item or document with a version column is the native conditional write of
+//! every engine. (The literature's minitransaction: Sinfonia, SOSP 2007.)
+//!
+//! A backend is one implementation of [`Store`] and one call to the conformance kit, [`kit`].
+
+mod commit;
+mod memory;
+mod store;
+
+pub use bellpunch_core::{Kind, Partition, RecordId, RecordKey, Timestamp, Version};
+pub use commit::{Commit, CommitId, CommitResult, Precondition, Versioned, Write, WriteValue};
+pub use memory::{MemoryConfig, MemoryStore};
+pub use store::{
+    BoxFuture, Clock, Failure, FailureKind, Guarantee, Page, PartitionPage, Properties, Resolution,
+    Scan, Sharing, Store, StoreClock, Survives,
+};

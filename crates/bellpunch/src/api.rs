@@ -1,0 +1,234 @@
+//! What callers of the engine see: outcomes, receipts, errors, settings.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bellpunch_core::{DecidedBy, Duration, IdempotencyKey, Rejection, Reply, Timestamp, Versions};
+
+/// The answer of a command: the rule said yes, or no. Neither is an error.
+#[derive(Clone, Debug)]
+pub enum Outcome<R> {
+    /// Yes; durable.
+    Accepted(Receipt<R>),
+    /// No; nothing was written or charged.
+    Rejected(Refusal),
+}
+
+/// What an accepted command gives back.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Receipt<R> {
+    /// The decision time.
+    pub at: Timestamp,
+    /// Told again from the outcome record of its key.
+    pub replayed: bool,
+    /// Whether the store decided.
+    pub decided_by: DecidedBy,
+    /// The versions of what it wrote.
+    pub versions: Versions,
+    /// The versions of what it only read.
+    pub as_of: Versions,
+    /// What the rule answered.
+    pub reply: R,
+}
+
+/// An answer of any commands.
+#[derive(Debug)]
+pub enum AnyOutcome {
+    /// Yes.
+    Accepted(AnyReceipt),
+    /// No.
+    Rejected(Refusal),
+}
+
+/// A receipt of any commands: of a list, one reply each.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AnyReceipt {
+    /// The decision time.
+    pub at: Timestamp,
+    /// Told again from the outcome record of its key.
+    pub replayed: bool,
+    /// Whether the store decided.
+    pub decided_by: DecidedBy,
+    /// A dry run: nothing was written or reserved.
+    pub dry_run: bool,
+    /// The versions of what it wrote.
+    pub versions: Versions,
+    /// The versions of what it only read (of a dry run: of all it read).
+    pub as_of: Versions,
+    /// What the rules answered, one per command.
+    pub replies: Vec<Reply>,
+}
+
+/// Why the rule said no, and on what.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// Which command of a list said no.
+    pub index: usize,
+    /// Code, category and data.
+    pub rejection: Rejection,
+    /// The decision time.
+    pub at: Timestamp,
+    /// The versions it was decided on.
+    pub as_of: Versions,
+    /// Whether the store confirmed it.
+    pub decided_by: DecidedBy,
+}
+
+/// How a command is sent.
+#[derive(Clone, Debug, Default)]
+pub struct CallOptions {
+    /// The caller's name for this intent: at most one effect for it.
+    pub key: Option<IdempotencyKey>,
+    /// Decide and drop: it reserves nothing.
+    pub dry_run: bool,
+    /// How long to wait; `None`: the engine's default.
+    pub timeout: Option<std::time::Duration>,
+}
+
+/// What broke, and so what to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Others committed first, more often than the bound. Not applied; send again.
+    Contended,
+    /// A queue is full. Not applied; send again later.
+    Overloaded,
+    /// The engine is stopping. Not applied; send to another node.
+    Draining,
+    /// The store cannot be used. Not applied.
+    StoreUnavailable,
+    /// This node's clock is too far ahead of the store's. Not applied.
+    ClockAhead,
+    /// The wait was over before the commit was sent. Not applied.
+    TimedOut,
+    /// Too many callers wait for the same idempotency key. Not applied by this call.
+    KeyInProgress,
+    /// It may have been applied. With a key: ask for its outcome, or send again.
+    Unknown,
+    /// The command cannot be carried by this store: too many records or bytes.
+    TooLarge,
+    /// A bug, or damaged data. Not applied.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The stable code of the wire.
+    ///
+    /// ```
+    /// assert_eq!(bellpunch::ErrorKind::Unknown.code(), "outcome_unknown");
+    /// ```
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Contended => "contended",
+            Self::Overloaded => "overloaded",
+            Self::Draining => "draining",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::ClockAhead => "clock_ahead",
+            Self::TimedOut => "timed_out",
+            Self::KeyInProgress => "idempotency_key_in_progress",
+            Self::Unknown => "outcome_unknown",
+            Self::TooLarge => "too_large",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// Something broke; the rule did not say no.
+#[derive(Clone, Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: Arc<str>,
+}
+
+impl Error {
+    /// An error of this kind.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl AsRef<str>) -> Self {
+        Self { kind, message: message.as_ref().into() }
+    }
+
+    /// What to do.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.code(), self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Maxima and spans of an engine. Every queue, batch, retry and cache has its name here.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Executors; partitions are spread over them. 0: one per core.
+    pub shards: usize,
+    /// Commands that wait for one partition; above it, `overloaded`.
+    pub queue_max: usize,
+    /// Commands combined into one commit.
+    pub batch_max: usize,
+    /// Decisions of one command after conflicts; above it, `contended`.
+    pub retries_max: u32,
+    /// Bytes of records kept decoded, over all shards.
+    pub cache_bytes_max: usize,
+    /// How long the outcome of an idempotency key is kept.
+    pub keep_outcomes: Duration,
+    /// How far clocks may be apart: taken off deadlines where the store has no clock.
+    pub clock_skew_max: Duration,
+    /// How long a call waits unless it says otherwise.
+    pub timeout: std::time::Duration,
+    /// How often the sweeps run.
+    pub sweep_every: std::time::Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            shards: 0,
+            queue_max: 4_096,
+            batch_max: 512,
+            retries_max: 16,
+            cache_bytes_max: 64 << 20,
+            keep_outcomes: Duration::from_days(7),
+            clock_skew_max: Duration::from_millis(500),
+            timeout: std::time::Duration::from_secs(10),
+            sweep_every: std::time::Duration::from_secs(10),
+        }
+    }
+}
+
+/// Counts since the start, for metrics.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct EngineStats {
+    /// Commits by result, in the order committed, conflict, too late, clock ahead, unknown, failed.
+    pub commits: [u64; 6],
+    /// Commands in all commits.
+    pub commands_committed: u64,
+    /// Commands that wait now.
+    pub queued: u64,
+    /// Answers `overloaded`.
+    pub queue_full: u64,
+    /// Decisions repeated after a conflict.
+    pub conflict_retries: u64,
+    /// Answers `contended`.
+    pub contended: u64,
+    /// Commits whose fate is unknown now.
+    pub unknown_open: u64,
+    /// Commits whose unknown fate was found out.
+    pub unknown_resolved: u64,
+    /// Decisions without the store, open and local.
+    pub storeless: [u64; 2],
+    /// Rules that panicked.
+    pub panics: u64,
+    /// Bytes of records kept decoded.
+    pub cache_bytes: u64,
+}
