@@ -8,12 +8,15 @@
 //! Invariant: a rejected command leaves nothing behind, and an accepted one is exactly the writes
 //! of its [`Draft`]. Why one function: testing in one place and taking in another is CWE-367.
 
+pub mod audit;
 mod command;
 mod draft;
 mod outcome;
 mod record;
 mod registry;
 mod rejection;
+#[cfg(feature = "script")]
+pub mod script;
 mod value;
 mod view;
 
