@@ -10,6 +10,7 @@
 
 pub mod audit;
 mod command;
+pub mod currencies;
 mod draft;
 mod outcome;
 mod record;
@@ -17,6 +18,9 @@ mod registry;
 mod rejection;
 #[cfg(feature = "script")]
 pub mod script;
+pub mod tickets;
+#[cfg(test)]
+mod trial;
 mod value;
 mod view;
 
@@ -30,7 +34,8 @@ pub use record::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey};
 pub use registry::{CommandSpec, ShapeError, Wire, command, commands};
 pub use rejection::{Category, Reject, Rejection, Stage};
 pub use value::{
-    Duration, Fingerprint, IdempotencyKey, Key, Labels, Limit, Partition, PositiveUnits, Timestamp,
-    Units, ValueError, Version,
+    Amount, CurrencyCode, Duration, Fingerprint, IdempotencyKey, Key, Labels, Limit, Measure,
+    MinorUnits, Partition, PositiveUnits, SecretHash, Taking, Timestamp, Units, ValueError,
+    Version,
 };
 pub use view::{Due, Loaded, PendingWrite, View};
