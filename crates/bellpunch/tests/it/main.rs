@@ -1,0 +1,5 @@
+//! The engine as its callers see it, on every backend.
+
+mod cable;
+mod scripts;
+mod world;
