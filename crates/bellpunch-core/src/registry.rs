@@ -9,7 +9,9 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{AnyCommand, Command, ReadOutcome, ValueError};
+use crate::{
+    AnyCommand, Command, OutcomeRecord, ReadOutcome, Record, RecordId, SweepOutcomes, ValueError,
+};
 
 /// What a command needs so that it can be read from a wire and described.
 #[cfg(feature = "schema")]
@@ -132,6 +134,16 @@ fn shape_error(field: String, message: &str) -> ShapeError {
 pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
     const OUTCOMES: &[CommandSpec] = &[CommandSpec::read::<ReadOutcome>()];
     [OUTCOMES].into_iter().flatten()
+}
+
+/// The command that removes records of this kind whose time has come; each is looked at again when
+/// it is decided. `None` for kinds that are not swept.
+#[must_use]
+pub fn sweep(kind: &str, ids: Vec<RecordId>) -> Option<Arc<dyn AnyCommand>> {
+    if kind == OutcomeRecord::KIND.name() {
+        return Some(Arc::new(SweepOutcomes { ids }));
+    }
+    None
 }
 
 /// The command of this name.
