@@ -193,9 +193,7 @@ impl World for DirectWorld {
 
     fn records(&mut self) -> Vec<Stored> {
         let stored = |(key, kept): (&RecordKey, &Kept)| {
-            let value: Value = serde_json::from_slice(kept.loaded.value.as_deref()?).ok()?;
-            let record = value.get("record")?.clone();
-            Some(Stored { key: key.clone(), version: kept.loaded.version, record })
+            Stored::decode(key.clone(), kept.loaded.version, kept.loaded.value.as_deref()?)
         };
         self.records.iter().filter_map(stored).collect()
     }

@@ -168,16 +168,14 @@ impl World for EngineWorld {
             let Ok(page) = runtime.block_on(engine.store().scan(&self.partition, &scan)) else {
                 return Vec::new();
             };
-            let last = page.records.last().map(|(key, _)| key.clone());
             for (key, versioned) in page.records {
-                let value: Value = serde_json::from_slice(&versioned.value.unwrap()).unwrap();
-                let record = value.get("record").unwrap().clone();
-                all.push(Stored { key, version: versioned.version, record });
+                let stored = Stored::decode(key, versioned.version, &versioned.value.unwrap());
+                all.push(stored.expect("what was written is a record"));
             }
-            if !page.more {
+            if page.resume.is_none() {
                 return all;
             }
-            scan.after = last;
+            scan.after = page.resume;
         }
     }
 }
