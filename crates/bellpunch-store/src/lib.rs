@@ -11,6 +11,8 @@
 //! the module `kit` (feature `kit`).
 
 mod commit;
+#[cfg(any(test, feature = "fault"))]
+pub mod fault;
 #[cfg(any(test, feature = "kit"))]
 pub mod kit;
 mod memory;
