@@ -1,5 +1,4 @@
 //! The engine as its callers see it, on every backend.
 
-mod cable;
 mod scripts;
 mod world;

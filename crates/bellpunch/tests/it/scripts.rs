@@ -1,19 +1,20 @@
-//! Every script on every backend: one call each.
+//! Every script on every backend, in every weather: one call each.
 
 use std::sync::Arc;
 
-use bellpunch::script::{Report, Script, parse_compact, run};
+use bellpunch::script::{Report, parse_compact, run};
 use bellpunch::store::{Clock, MemoryConfig, MemoryStore, Store};
 
-use super::world::{EngineWorld, Open};
+use super::world::{EngineWorld, Open, Weather};
 
 const TICKETS: &str = include_str!("../../../../scripts/tickets.script");
 
 /// Runs all scripts, each in fresh worlds.
-fn run_all(scripts: &[Script], open: fn() -> Open) {
+fn run_all(open: fn() -> Open, weather: Weather) {
+    let tickets = parse_compact(TICKETS).expect("the scripts are well formed");
     let mut wrong = Vec::new();
-    for script in scripts {
-        match run(script, || EngineWorld::new(open())) {
+    for script in tickets {
+        match run(&script, || EngineWorld::new(open(), weather)) {
             Ok(Report::Passed { .. }) => {}
             Ok(other) => wrong.push(format!("{}: {other:?}", script.id)),
             Err(failure) => wrong.push(failure.to_string()),
@@ -31,7 +32,41 @@ fn memory() -> Open {
     })
 }
 
+/// A store in memory that says others may write it, so nothing is told that it did not confirm.
+fn shared_memory() -> Open {
+    let mut store: Option<Arc<MemoryStore>> = None;
+    Box::new(move |clock: Arc<dyn Clock>| {
+        let fresh = || Arc::new(MemoryStore::shared(clock, MemoryConfig::default()));
+        Arc::clone(store.get_or_insert_with(fresh)) as Arc<dyn Store>
+    })
+}
+
 #[test]
-fn tickets_in_memory() {
-    run_all(&parse_compact(TICKETS).unwrap(), memory);
+fn memory_in_calm() {
+    run_all(memory, Weather::Calm);
+}
+
+#[test]
+fn memory_with_conflicts() {
+    run_all(memory, Weather::Conflicts);
+}
+
+#[test]
+fn memory_with_lost_replies() {
+    run_all(memory, Weather::LostReplies);
+}
+
+#[test]
+fn memory_with_lost_commits() {
+    run_all(memory, Weather::LostCommits);
+}
+
+#[test]
+fn shared_memory_in_calm() {
+    run_all(shared_memory, Weather::Calm);
+}
+
+#[test]
+fn shared_memory_with_conflicts() {
+    run_all(shared_memory, Weather::Conflicts);
 }
