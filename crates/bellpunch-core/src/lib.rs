@@ -9,11 +9,15 @@
 //! of its [`Draft`]. Why one function: testing in one place and taking in another is CWE-367.
 
 mod command;
+pub mod currencies;
 mod draft;
 mod outcome;
 mod record;
 mod registry;
 mod rejection;
+pub mod tickets;
+#[cfg(test)]
+mod trial;
 mod value;
 mod view;
 
@@ -27,7 +31,8 @@ pub use record::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey};
 pub use registry::{CommandSpec, ShapeError, Wire, command, commands, sweep};
 pub use rejection::{Category, Reject, Rejection, Stage};
 pub use value::{
-    Duration, Fingerprint, IdempotencyKey, Key, Labels, Limit, Partition, PositiveUnits, Timestamp,
-    Units, ValueError, Version,
+    Amount, CurrencyCode, Duration, Fingerprint, IdempotencyKey, Key, Labels, Limit, Measure,
+    MinorUnits, Partition, PositiveUnits, SecretHash, Taking, Timestamp, Units, ValueError,
+    Version,
 };
 pub use view::{Due, Loaded, PendingWrite, View};

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     AnyCommand, Command, OutcomeRecord, ReadOutcome, Record, RecordId, SweepOutcomes, ValueError,
+    currencies, tickets,
 };
 
 /// What a command needs so that it can be read from a wire and described.
@@ -112,6 +113,7 @@ fn parse<C: Command + DeserializeOwned>(content: Value) -> Result<Arc<dyn AnyCom
 fn shape_error(field: String, message: &str) -> ShapeError {
     for kind in [
         ValueError::Units(""),
+        ValueError::Amount(""),
         ValueError::Name(""),
         ValueError::IdempotencyKey(""),
         ValueError::Request(""),
@@ -133,7 +135,18 @@ fn shape_error(field: String, message: &str) -> ShapeError {
 /// All commands that have a wire name.
 pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
     const OUTCOMES: &[CommandSpec] = &[CommandSpec::read::<ReadOutcome>()];
-    [OUTCOMES].into_iter().flatten()
+    const CURRENCIES: &[CommandSpec] = &[CommandSpec::change::<currencies::Define>()];
+    const TICKETS: &[CommandSpec] = &[
+        CommandSpec::change::<tickets::Create>(),
+        CommandSpec::change::<tickets::Approve>(),
+        CommandSpec::change::<tickets::Reject>(),
+        CommandSpec::change::<tickets::Cancel>(),
+        CommandSpec::change::<tickets::Revoke>(),
+        CommandSpec::change::<tickets::Redeem>(),
+        CommandSpec::change::<tickets::Expire>(),
+        CommandSpec::read::<tickets::Read>(),
+    ];
+    [OUTCOMES, CURRENCIES, TICKETS].into_iter().flatten()
 }
 
 /// The command that removes records of this kind whose time has come; each is looked at again when

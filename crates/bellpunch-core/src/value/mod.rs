@@ -3,11 +3,15 @@
 //! Invariant: a value that exists is legal. Each type has a private field and constructors that
 //! refuse; none has an operator that can wrap, round or clamp.
 
+mod money;
 mod name;
+mod secret;
 mod time;
 mod units;
 
+pub use money::{Amount, CurrencyCode, Measure, MinorUnits, Taking};
 pub use name::{Fingerprint, IdempotencyKey, Key, Labels, Partition};
+pub use secret::SecretHash;
 pub use time::{Duration, Timestamp};
 pub use units::{Limit, PositiveUnits, Units, Version};
 
@@ -24,6 +28,8 @@ use std::fmt;
 pub enum ValueError {
     /// `invalid_units`: `not_an_integer`, `negative`, `zero` or `too_large`.
     Units(&'static str),
+    /// `invalid_amount`: `not_an_integer`, `negative`, `zero` or `too_large`.
+    Amount(&'static str),
     /// `name_invalid`: `empty`, `too_long`, `control_character`.
     Name(&'static str),
     /// `idempotency_key_invalid`.
@@ -38,6 +44,7 @@ impl ValueError {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Units(_) => "invalid_units",
+            Self::Amount(_) => "invalid_amount",
             Self::Name(_) => "name_invalid",
             Self::IdempotencyKey(_) => "idempotency_key_invalid",
             Self::Request(_) => "invalid_request",
@@ -49,6 +56,7 @@ impl ValueError {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Units(reason)
+            | Self::Amount(reason)
             | Self::Name(reason)
             | Self::IdempotencyKey(reason)
             | Self::Request(reason) => reason,

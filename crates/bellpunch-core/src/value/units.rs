@@ -191,8 +191,10 @@ impl schemars::JsonSchema for Limit {
 }
 
 /// Reads an integer and says precisely why something else is none.
-struct Count {
-    unlimited: bool,
+pub(super) struct Count {
+    pub(super) unlimited: bool,
+    /// What a wrong one is called.
+    pub(super) wrong: fn(&'static str) -> ValueError,
 }
 
 impl Visitor<'_> for Count {
@@ -207,12 +209,14 @@ impl Visitor<'_> for Count {
     }
 
     fn visit_u64<E: Error>(self, count: u64) -> Result<Limit, E> {
-        Units::new(count).map(Limit::Finite).map_err(E::custom)
+        Units::new(count)
+            .map(Limit::Finite)
+            .map_err(|error| E::custom((self.wrong)(error.reason())))
     }
 
     fn visit_i64<E: Error>(self, count: i64) -> Result<Limit, E> {
         let Ok(count) = u64::try_from(count) else {
-            return Err(E::custom(ValueError::Units("negative")));
+            return Err(E::custom((self.wrong)("negative")));
         };
         self.visit_u64(count)
     }
@@ -226,34 +230,34 @@ impl Visitor<'_> for Count {
         } else {
             "not_an_integer"
         };
-        Err(E::custom(ValueError::Units(reason)))
+        Err(E::custom((self.wrong)(reason)))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Limit, E> {
         if self.unlimited && text == "unlimited" {
             return Ok(Limit::Unlimited);
         }
-        Err(E::custom(ValueError::Units("not_an_integer")))
+        Err(E::custom((self.wrong)("not_an_integer")))
     }
 
     fn visit_bool<E: Error>(self, _: bool) -> Result<Limit, E> {
-        Err(E::custom(ValueError::Units("not_an_integer")))
+        Err(E::custom((self.wrong)("not_an_integer")))
     }
 
     fn visit_unit<E: Error>(self) -> Result<Limit, E> {
-        Err(E::custom(ValueError::Units("not_an_integer")))
+        Err(E::custom((self.wrong)("not_an_integer")))
     }
 }
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Count { unlimited: true })
+        deserializer.deserialize_any(Count { unlimited: true, wrong: ValueError::Units })
     }
 }
 
 impl<'de> Deserialize<'de> for Units {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match deserializer.deserialize_any(Count { unlimited: false })? {
+        match deserializer.deserialize_any(Count { unlimited: false, wrong: ValueError::Units })? {
             Limit::Finite(units) => Ok(units),
             Limit::Unlimited => {
                 Err(D::Error::invalid_value(Unexpected::Str("unlimited"), &"units"))

@@ -1,0 +1,42 @@
+//! What a caller stores with a ticket.
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use crate::ValueError;
+
+const BYTES_MAX: usize = 4_096;
+
+/// A JSON object of at most 4 KiB. Returned as stored; no rule reads it.
+///
+/// ```
+/// use bellpunch_core::tickets::Metadata;
+/// let metadata: Metadata = serde_json::from_str(r#"{"qr_code": "x"}"#)?;
+/// assert_eq!(serde_json::to_string(&metadata)?, r#"{"qr_code":"x"}"#);
+/// assert!(serde_json::from_str::<Metadata>("[]").is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Metadata(Map<String, Value>);
+
+impl Metadata {
+    /// Takes the object.
+    ///
+    /// # Errors
+    /// `invalid_request` if its JSON is longer than 4 KiB.
+    pub fn new(object: Map<String, Value>) -> Result<Self, ValueError> {
+        let json = serde_json::to_vec(&object).expect("a JSON value is JSON");
+        if BYTES_MAX < json.len() {
+            return Err(ValueError::Request("metadata is longer than 4 KiB"));
+        }
+        Ok(Self(object))
+    }
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(Map::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,192 @@
+//! A world of one partition for the tests of rules: commands as JSON at given times, decided on a
+//! view, settled when accepted.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::{
+    Decision, Duration, Fingerprint, IdempotencyKey, Loaded, Request, Timestamp, View, command,
+    decide,
+};
+
+/// The instant that scripts count from.
+const START_NS: u128 = 1_800_000_000_000_000_000;
+
+/// The instant `millis` after the start.
+pub(crate) fn at(millis: i64) -> Timestamp {
+    let offset = u128::from(millis.unsigned_abs()).saturating_mul(1_000_000);
+    let nanos =
+        if millis < 0 { START_NS.checked_sub(offset) } else { START_NS.checked_add(offset) };
+    nanos.and_then(Timestamp::from_nanos).unwrap()
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    /// Its reply, and whether it was told again.
+    Ok { reply: Value, replayed: bool, deadline: Option<Timestamp> },
+    /// Its code and data.
+    No { code: String, data: Map<String, Value> },
+}
+
+impl Answer {
+    /// The code, or `ok`.
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Ok { .. } => "ok",
+            Self::No { code, .. } => code,
+        }
+    }
+
+    /// The reply of an accepted command.
+    pub(crate) fn ok(&self) -> &Value {
+        match self {
+            Self::Ok { reply, .. } => reply,
+            Self::No { code, data } => panic!("{code} {data:?}"),
+        }
+    }
+
+    /// The data of a rejected one, whose code must be this.
+    pub(crate) fn no(&self, expected: &str) -> &Map<String, Value> {
+        match self {
+            Self::No { code, data } if code == expected => data,
+            Self::Ok { .. } | Self::No { .. } => panic!("expected {expected}, got {self:?}"),
+        }
+    }
+
+    pub(crate) fn replayed(&self) -> bool {
+        matches!(self, Self::Ok { replayed: true, .. })
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        match self {
+            Self::Ok { deadline, .. } => *deadline,
+            Self::No { .. } => None,
+        }
+    }
+}
+
+/// A command's name and content.
+pub(crate) type Call<'a> = (&'a str, Value);
+
+#[derive(Clone, Copy)]
+enum Mode<'a> {
+    Plain,
+    Keyed(&'a str),
+    Dry,
+}
+
+/// One partition, empty at first.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    view: View,
+    drawn: u128,
+}
+
+impl World {
+    /// Sends a command without a key.
+    pub(crate) fn send(&mut self, millis: i64, call: Call<'_>) -> Answer {
+        self.decide(millis, call, Mode::Plain)
+    }
+
+    /// Sends one with a key.
+    pub(crate) fn keyed(&mut self, key: &str, millis: i64, call: Call<'_>) -> Answer {
+        self.decide(millis, call, Mode::Keyed(key))
+    }
+
+    /// Asks what a command would do.
+    pub(crate) fn dry(&mut self, millis: i64, call: Call<'_>) -> Answer {
+        self.decide(millis, call, Mode::Dry)
+    }
+
+    /// Sends commands in this order, as one batch would decide them.
+    pub(crate) fn all(&mut self, millis: i64, calls: &[Call<'_>]) -> Vec<Answer> {
+        calls.iter().map(|call| self.send(millis, call.clone())).collect()
+    }
+
+    /// Sends a command of no wire.
+    pub(crate) fn send_any(
+        &mut self,
+        millis: i64,
+        command: std::sync::Arc<dyn crate::AnyCommand>,
+    ) -> Answer {
+        let request = Request {
+            commands: vec![command],
+            entropy: vec![0],
+            key: None,
+            keep: Duration::from_days(7),
+            dry_run: false,
+        };
+        self.run(millis, &request)
+    }
+
+    fn decide(&mut self, millis: i64, (name, content): Call<'_>, mode: Mode<'_>) -> Answer {
+        let parsed = (command(name).unwrap().parse)(content);
+        let command = match parsed {
+            Ok(command) => command,
+            Err(error) => {
+                let mut data = Map::new();
+                data.insert("field".to_owned(), error.field.into());
+                data.insert("reason".to_owned(), error.reason.into());
+                return Answer::No { code: error.code.to_owned(), data };
+            }
+        };
+        // Not a hash of the content, but as good as one here: no test has long commands that
+        // differ only where this does not look.
+        let mut fingerprint = [0_u8; 32];
+        for (index, byte) in command.content().iter().enumerate() {
+            let mixed = fingerprint[index % 32].rotate_left(3).wrapping_add(*byte);
+            fingerprint[index % 32] = mixed;
+        }
+        self.drawn = self.drawn.checked_add(1).unwrap();
+        let key = match mode {
+            Mode::Keyed(key) => {
+                Some((IdempotencyKey::new(key).unwrap(), Fingerprint::new(fingerprint)))
+            }
+            Mode::Plain | Mode::Dry => None,
+        };
+        let request = Request {
+            commands: vec![command],
+            entropy: vec![self.drawn << 64],
+            key,
+            keep: Duration::from_days(7),
+            dry_run: matches!(mode, Mode::Dry),
+        };
+        self.run(millis, &request)
+    }
+
+    fn run(&mut self, millis: i64, request: &Request) -> Answer {
+        loop {
+            match decide(&mut self.view, request, at(millis)) {
+                Decision::Load { records, due } => {
+                    for key in records {
+                        self.view.load(key, Loaded::default());
+                    }
+                    assert!(due.is_empty(), "no rule here asks for due records");
+                }
+                Decision::Accepted { mut replies, replayed, touched, deadline, .. } => {
+                    self.view.settle(&touched.writes);
+                    let reply = replies.remove(0).to_json();
+                    return Answer::Ok { reply, replayed, deadline };
+                }
+                Decision::Rejected { rejection, touched, .. } => {
+                    assert!(touched.writes.is_empty(), "a rejection writes nothing");
+                    let code = rejection.code.to_owned();
+                    return Answer::No { code, data: rejection.data };
+                }
+                Decision::Failed(error) => panic!("{error:?}"),
+            }
+        }
+    }
+}
+
+/// How often each code was answered.
+pub(crate) fn count<'a>(answers: impl IntoIterator<Item = &'a Answer>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for answer in answers {
+        let counted: &mut usize = counts.entry(answer.code().to_owned()).or_default();
+        *counted = counted.checked_add(1).unwrap();
+    }
+    counts
+}
