@@ -1,7 +1,5 @@
 //! The architecture, as tests: what must not depend on what, and where what is done.
 
-#![expect(clippy::disallowed_methods, reason = "the tests read the sources and ask cargo")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
