@@ -1,7 +1,5 @@
 //! The architecture, as tests: what must not depend on what, and where what is done.
 
-#![expect(clippy::disallowed_methods, reason = "the tests read the sources and ask cargo")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -101,15 +99,14 @@ fn apart() {
     assert!(!graph.all("bellpunch-core").iter().any(|name| name.starts_with("bellpunch")));
     let direct = &graph.needs["bellpunch-disk"];
     assert!(!direct.contains("bellpunch-core"), "a backend does not know the rules' crate");
-    let rules = ["limits", "tickets", "uploads", "Draft", "decide("];
+    let rules = ["limits", "tickets", "uploads", "Command", "decide"];
     for folder in ["crates/bellpunch-store/src", "crates/bellpunch-disk/src"] {
         for (path, text) in sources(folder) {
             for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
-                for rule in rules {
-                    let named =
-                        line.contains(&format!("{rule}::")) || line.contains(&format!(" {rule}"));
-                    assert!(!named, "{path} names a rule: {line}");
-                }
+                let mut words =
+                    line.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+                let rule = words.find(|word| rules.contains(word));
+                assert_eq!(rule, None, "{path} names a rule: {line}");
             }
         }
     }
@@ -117,8 +114,10 @@ fn apart() {
 
 #[test]
 fn one_clock() {
+    // The runtime's timers bound waiting, and decide nothing; the time of day is read once.
     for (path, text) in sources("crates") {
-        let reads = text.contains("SystemTime::now") || text.contains("Instant::now");
+        let clocks = ["SystemTime::now", "std::time::Instant", "Timestamp::now("];
+        let reads = clocks.iter().any(|clock| text.contains(clock));
         let allowed = path == "crates/bellpunch/src/clock.rs" || is_test(&path);
         assert!(!reads || allowed, "{path} reads a clock");
     }

@@ -8,8 +8,11 @@ mod arch;
 
 use std::process::{Command, ExitCode};
 
+/// A name, the arguments of cargo, and variables of its environment.
+type Step = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
 /// What every change must pass, in order; the tests come last, so that their result is the end.
-const CI: &[(&str, &[&str], &[(&str, &str)])] = &[
+const CI: &[Step] = &[
     ("format", &["fmt", "--all", "--check"], &[]),
     (
         "lints",
