@@ -10,6 +10,7 @@
 
 mod command;
 mod draft;
+pub mod limits;
 mod outcome;
 mod record;
 mod registry;

@@ -131,7 +131,7 @@ fn shape_error(field: String, message: &str) -> ShapeError {
 /// All commands that have a wire name.
 pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
     const OUTCOMES: &[CommandSpec] = &[CommandSpec::read::<ReadOutcome>()];
-    [OUTCOMES].into_iter().flatten()
+    [OUTCOMES, crate::limits::COMMANDS].into_iter().flatten()
 }
 
 /// The command of this name.
