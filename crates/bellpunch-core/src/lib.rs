@@ -12,6 +12,7 @@ pub mod audit;
 mod command;
 pub mod currencies;
 mod draft;
+pub mod limits;
 mod outcome;
 mod record;
 mod registry;

@@ -146,7 +146,7 @@ pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
         CommandSpec::change::<tickets::Expire>(),
         CommandSpec::read::<tickets::Read>(),
     ];
-    [OUTCOMES, CURRENCIES, TICKETS].into_iter().flatten()
+    [OUTCOMES, crate::limits::COMMANDS, CURRENCIES, TICKETS].into_iter().flatten()
 }
 
 /// The command that removes records of this kind whose time has come; each is looked at again when

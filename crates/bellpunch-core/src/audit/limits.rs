@@ -66,7 +66,7 @@ fn held(book: &Book, account: &Stored) -> Option<Vec<Finding>> {
     for hold in account.list("holds") {
         let (id, end) = (text(hold, "id")?, time(hold, "expires_at")?);
         if book.now < end {
-            let entry = found.entry(id.to_owned()).or_insert((0, end.to_string()));
+            let entry = found.entry(id.to_owned()).or_insert_with(|| (0, end.to_string()));
             entry.0 = entry.0.checked_add(number(hold.get("units")?)?)?;
         }
     }
@@ -82,7 +82,7 @@ fn held(book: &Book, account: &Stored) -> Option<Vec<Finding>> {
                 && 0 < units
             {
                 let id = hold.key.id.as_str().to_owned();
-                let entry = expected.entry(id).or_insert((0, end.to_string()));
+                let entry = expected.entry(id).or_insert_with(|| (0, end.to_string()));
                 entry.0 = entry.0.checked_add(units)?;
             }
         }

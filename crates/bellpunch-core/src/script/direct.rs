@@ -115,7 +115,8 @@ impl DirectWorld {
         let wanted = |(key, kept): &(&RecordKey, &Kept)| {
             key.kind == due.kind
                 && key.id.as_str().starts_with(&due.prefix)
-                && kept.sweep_at.is_some_and(|at| at <= self.now)
+                && kept.loaded.value.is_some()
+                && (!due.over_only || kept.sweep_at.is_some_and(|at| at <= self.now))
         };
         let all = self.records.iter().filter(wanted).map(|(key, _)| key.id.clone());
         all.take(DUE_MAX).collect()

@@ -117,8 +117,8 @@ fn modified(words: &[&str], text: &str) -> Result<Call, String> {
         }
     }
     call.step = verb::step(&rest)?;
-    let plain = call.key == KeyChoice::None && !call.dry_run && !call.lost;
-    if !call.step.is_command() && !(plain && call.stall_until.is_none()) {
+    let plain = Call::of(text, call.step.clone()) == call;
+    if !call.step.is_command() && !plain {
         return Err("only commands take modifiers".to_owned());
     }
     Ok(call)

@@ -256,7 +256,7 @@ impl<'s, W: World> Run<'s, W> {
                     let answer = self.world.send(&sending)?;
                     (Some(sending), answer)
                 }
-                Err(Unsent::Shape(answer)) => (None, answer),
+                Err(Unsent::Shape(answer)) => (None, *answer),
                 Err(Unsent::Script(message)) => return Err(wrong(message)),
             },
         };
@@ -277,7 +277,7 @@ impl<'s, W: World> Run<'s, W> {
             calls.push(call);
             prepared.push(match self.prepare(call, name, content) {
                 Ok(sending) => Ok(sending),
-                Err(Unsent::Shape(answer)) => Err(answer),
+                Err(Unsent::Shape(answer)) => Err(*answer),
                 Err(Unsent::Script(message)) => return Err(wrong(message)),
             });
         }
@@ -307,7 +307,7 @@ impl<'s, W: World> Run<'s, W> {
         let parsed = (command(name).ok_or_else(unknown)?.parse)(content);
         let command = parsed.map_err(|error| {
             let json = json!({ "field": error.field, "reason": error.reason });
-            Unsent::Shape(Answer { json, ..Answer::code(error.code) })
+            Unsent::Shape(Box::new(Answer { json, ..Answer::code(error.code) }))
         })?;
         let key = match &call.key {
             KeyChoice::None => None,
@@ -318,7 +318,7 @@ impl<'s, W: World> Run<'s, W> {
             }
         };
         let key = key.map(|key| {
-            let refused = |_| Unsent::Shape(Answer::code("idempotency_key_invalid"));
+            let refused = |_| Unsent::Shape(Box::new(Answer::code("idempotency_key_invalid")));
             IdempotencyKey::new(&key).map_err(refused)
         });
         Ok(Sending {
@@ -444,13 +444,13 @@ impl<'s, W: World> Run<'s, W> {
 
     /// Tests what refusals promise: at `retry_after` the same command passes, not earlier.
     fn promised(&mut self, all: &[Sent]) -> Result<(), String> {
-        let refused = all.iter().filter_map(|sent| {
+        let mut refused = all.iter().rev().filter_map(|sent| {
             let sending = sent.sending.as_ref().filter(|_| sent.answer.word != "ok")?;
             let nanos = sent.answer.json.get("retry_after_ns")?.as_u64()?;
             Some((sent, sending, nanos, sent.answer.at?))
         });
         // The last one saw what all of them left; earlier ones promised for their own time.
-        let Some((sent, sending, nanos, at)) = refused.last() else { return Ok(()) };
+        let Some((sent, sending, nanos, at)) = refused.next() else { return Ok(()) };
         let after = |nanos: u64| match Duration::checked(nanos.into()) {
             Some(span) => at.plus(span),
             None => Some(at),
@@ -473,7 +473,7 @@ impl<'s, W: World> Run<'s, W> {
 
 enum Unsent {
     /// The command refused its content.
-    Shape(Answer),
+    Shape(Box<Answer>),
     /// The script is wrong.
     Script(String),
 }

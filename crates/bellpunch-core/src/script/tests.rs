@@ -31,3 +31,13 @@ fn run_all(scripts: &[Script], need_an_engine: &[&str]) {
 fn tickets_on_the_rules_alone() {
     run_all(&parse_compact(TICKETS).unwrap(), &["T03", "T13"]);
 }
+
+#[test]
+fn limits_on_the_rules_alone() {
+    run_all(&parse(LIMITS).unwrap(), &["FAIL"]);
+}
+
+#[test]
+fn uploads_on_the_rules_alone() {
+    run_all(&parse(UPLOADS).unwrap(), &[]);
+}

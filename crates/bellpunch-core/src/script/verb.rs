@@ -139,8 +139,11 @@ fn target(text: &str) -> Parsed<Map<String, Value>> {
     Ok(target)
 }
 
+/// Targets with their units.
+type Items = Vec<Map<String, Value>>;
+
 /// `target units + target units …`, and the words that are left.
-fn items<'a>(words: &[&'a str]) -> Parsed<(Vec<Map<String, Value>>, Vec<&'a str>)> {
+fn items<'a>(words: &[&'a str]) -> Parsed<(Items, Vec<&'a str>)> {
     let mut items = Vec::new();
     let mut rest = words;
     loop {

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use bellpunch::script::{Report, parse_compact, run};
+use bellpunch::script::{Report, parse, parse_compact, run};
 use bellpunch::store::{Clock, MemoryConfig, MemoryStore, Store};
 
 use super::world::{EngineWorld, Open, Weather};
 
+const LIMITS: &str = include_str!("../../../../scripts/limits.script");
 const TICKETS: &str = include_str!("../../../../scripts/tickets.script");
 
 /// Runs all scripts, each in fresh worlds.
 fn run_all(open: fn() -> Open, weather: Weather) {
-    let tickets = parse_compact(TICKETS).expect("the scripts are well formed");
+    let mut scripts = parse(LIMITS).expect("the scripts are well formed");
+    scripts.extend(parse_compact(TICKETS).expect("the scripts are well formed"));
     let mut wrong = Vec::new();
-    for script in tickets {
+    for script in scripts {
         match run(&script, || EngineWorld::new(open(), weather)) {
             Ok(Report::Passed { .. }) => {}
             Ok(other) => wrong.push(format!("{}: {other:?}", script.id)),
