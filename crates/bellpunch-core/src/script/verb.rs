@@ -91,7 +91,7 @@ fn command(verb: &str, rest: &[&str]) -> Parsed<Content> {
         "extend" => named_command("holds.extend", words, hold_field),
         "abandon_upload" => named_command("uploads.abandon", words, upload_field),
         "complete_upload" => named_command("uploads.complete", words, upload_field),
-        "create_upload" => named_command("uploads.create", words, upload_field),
+        "create_upload" => create_upload(words),
         "delete_upload" => named_command("uploads.delete", words, upload_field),
         "download" => named_command("uploads.download", words, upload_field),
         "extend_upload" => named_command("uploads.extend", words, upload_field),
@@ -352,6 +352,15 @@ pub(super) fn stand_in_hash(text: &str) -> String {
     let mut hash: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
     hash.truncate(64);
     format!("{hash:0<64}")
+}
+
+/// The setting `max_payload` of the scripts, which a door lays over what a caller sends.
+const PAYLOAD_MAX: u64 = 100;
+
+fn create_upload(words: Words<'_>) -> Parsed<Content> {
+    let (name, mut content) = named_command("uploads.create", words, upload_field)?;
+    content.insert("payload_max".to_owned(), json!(PAYLOAD_MAX));
+    Ok((name, content))
 }
 
 fn publish(words: Words<'_>) -> Parsed<Content> {
