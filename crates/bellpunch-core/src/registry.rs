@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{AnyCommand, Command, ReadOutcome, ValueError, currencies, tickets};
+use crate::{AnyCommand, Command, ReadOutcome, ValueError, currencies, tickets, uploads};
 
 /// What a command needs so that it can be read from a wire and described.
 #[cfg(feature = "schema")]
@@ -143,7 +143,17 @@ pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
         CommandSpec::change::<tickets::Expire>(),
         CommandSpec::read::<tickets::Read>(),
     ];
-    [OUTCOMES, crate::limits::COMMANDS, CURRENCIES, TICKETS].into_iter().flatten()
+    const UPLOADS: &[CommandSpec] = &[
+        CommandSpec::change::<uploads::Create>(),
+        CommandSpec::change::<uploads::Publish>(),
+        CommandSpec::change::<uploads::Complete>(),
+        CommandSpec::change::<uploads::Extend>(),
+        CommandSpec::change::<uploads::Abandon>(),
+        CommandSpec::change::<uploads::Download>(),
+        CommandSpec::change::<uploads::Delete>(),
+        CommandSpec::read::<uploads::Read>(),
+    ];
+    [OUTCOMES, crate::limits::COMMANDS, CURRENCIES, TICKETS, UPLOADS].into_iter().flatten()
 }
 
 /// The command of this name.
