@@ -7,9 +7,12 @@
 //! Why so little: a row, item or document with a version column is the native conditional write of
 //! every engine. (The literature's minitransaction: Sinfonia, SOSP 2007.)
 //!
-//! A backend is one implementation of [`Store`] and one call to the conformance kit, [`kit`].
+//! A backend is one implementation of [`Store`] and one call to the conformance kit,
+//! the module `kit` (feature `kit`).
 
 mod commit;
+#[cfg(any(test, feature = "kit"))]
+pub mod kit;
 mod memory;
 mod store;
 

@@ -1,0 +1,18 @@
+//! Tests of the disk store.
+
+mod kit;
+
+use std::sync::Arc;
+
+use bellpunch_disk::testing::FaultFiles;
+use bellpunch_disk::{DiskConfig, DiskStore, OpenError};
+use bellpunch_store::Clock;
+
+/// Opens a store on a folder in memory.
+fn open(
+    files: &FaultFiles,
+    config: &DiskConfig,
+    clock: Arc<dyn Clock>,
+) -> Result<DiskStore, OpenError> {
+    DiskStore::open_on(files.session(), config, clock)
+}

@@ -1,0 +1,132 @@
+//! A clock that stands still until told, and a way to wait for a future.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration as Wait;
+
+use crate::{Clock, Timestamp};
+
+/// How long a store that reads its clock too early is waited for. One that does not is not.
+const EARLY_READER_WAIT: Wait = Wait::from_millis(20);
+
+#[derive(Debug, Default)]
+struct State {
+    now: Timestamp,
+    hold: Hold,
+    calls: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Hold {
+    #[default]
+    None,
+    Next,
+    Holding,
+}
+
+/// The store's clock in the kit's hands. It can hold whoever reads it: a store reads it when it has
+/// exclusivity, so it is then held with exclusivity.
+#[derive(Debug, Default)]
+pub struct KitClock {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl KitClock {
+    /// A clock that shows a day in 2026.
+    #[must_use]
+    pub fn new() -> Self {
+        let clock = Self::default();
+        clock.set("2026-03-01T12:00:00Z".parse().unwrap());
+        clock
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// What it shows.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.state().now
+    }
+
+    /// Makes it show this.
+    pub fn set(&self, now: Timestamp) {
+        self.state().now = now;
+    }
+
+    /// Has the next reader wait.
+    pub(super) fn hold_next(&self) {
+        self.state().hold = Hold::Next;
+    }
+
+    /// Waits until somebody waits.
+    pub(super) fn wait_held(&self) {
+        let mut state = self.state();
+        while state.hold != Hold::Holding {
+            state = self.changed.wait(state).unwrap();
+        }
+    }
+
+    /// Gives a store that reads the clock without exclusivity the time to do so.
+    pub(super) fn wait_early_reader(&self) {
+        let state = self.state();
+        let calls = state.calls;
+        drop(
+            self.changed
+                .wait_timeout_while(state, EARLY_READER_WAIT, |state| state.calls == calls)
+                .unwrap(),
+        );
+    }
+
+    /// Lets the one who waits go on.
+    pub(super) fn release(&self) {
+        self.state().hold = Hold::None;
+        self.changed.notify_all();
+    }
+}
+
+impl Clock for KitClock {
+    fn now(&self) -> Timestamp {
+        let mut state = self.state();
+        state.calls += 1;
+        self.changed.notify_all();
+        if state.hold == Hold::Next {
+            state.hold = Hold::Holding;
+            self.changed.notify_all();
+            while state.hold == Hold::Holding {
+                state = self.changed.wait(state).unwrap();
+            }
+        }
+        state.now
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future on this thread.
+///
+/// ```
+/// assert_eq!(bellpunch_store::kit::block_on(async { 1 + 1 }), 2);
+/// ```
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
