@@ -143,7 +143,7 @@ pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
         CommandSpec::change::<tickets::Expire>(),
         CommandSpec::read::<tickets::Read>(),
     ];
-    [OUTCOMES, CURRENCIES, TICKETS].into_iter().flatten()
+    [OUTCOMES, CURRENCIES, TICKETS, crate::limits::COMMANDS].into_iter().flatten()
 }
 
 /// The command of this name.

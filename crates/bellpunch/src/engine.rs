@@ -117,7 +117,7 @@ impl Engine {
                     for due in due {
                         let mut scan = Scan::of(due.kind.clone(), bellpunch_core::DUE_MAX);
                         scan.prefix.clone_from(&due.prefix);
-                        scan.due_by = Some(now);
+                        scan.due_by = due.over_only.then_some(now);
                         let page = store.scan(partition, &scan).await.map_err(failed)?;
                         view.answer(due, page.records.into_iter().map(|(key, _)| key.id).collect());
                     }
