@@ -165,7 +165,7 @@ impl<'v> Draft<'v> {
     /// look again. If all that were named are used up by earlier commands of the batch, or none
     /// was named yet, the executor asks the store and decides again.
     pub fn due<R: Record>(&mut self, prefix: &str) -> Vec<RecordId> {
-        let due = Due { kind: R::KIND, prefix: prefix.to_owned() };
+        let due = Due { kind: R::KIND, prefix: prefix.to_owned(), over_only: true };
         let Some(ids) = self.view.due(&due) else {
             self.questions.insert(due);
             return Vec::new();
@@ -178,6 +178,17 @@ impl<'v> Draft<'v> {
             return Vec::new();
         }
         ids
+    }
+
+    /// Ids of records of a kind, due or not, at most [`DUE_MAX`] of those whose id begins with
+    /// `prefix`. Candidates as of the start of the batch: read each one and look again.
+    pub fn any<R: Record>(&mut self, prefix: &str) -> Vec<RecordId> {
+        let any = Due { kind: R::KIND, prefix: prefix.to_owned(), over_only: false };
+        let known = self.view.due(&any).map(<[RecordId]>::to_vec);
+        known.unwrap_or_else(|| {
+            self.questions.insert(any);
+            Vec::new()
+        })
     }
 
     /// An id of 128 random bits as 32 hex digits, made by the driver and not by this rule. The

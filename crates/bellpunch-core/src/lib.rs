@@ -11,6 +11,7 @@
 mod command;
 pub mod currencies;
 mod draft;
+pub mod limits;
 mod outcome;
 mod record;
 mod registry;

@@ -146,7 +146,7 @@ pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
         CommandSpec::change::<tickets::Expire>(),
         CommandSpec::read::<tickets::Read>(),
     ];
-    [OUTCOMES, CURRENCIES, TICKETS].into_iter().flatten()
+    [OUTCOMES, CURRENCIES, TICKETS, crate::limits::COMMANDS].into_iter().flatten()
 }
 
 /// The command that removes records of this kind whose time has come; each is looked at again when
@@ -156,7 +156,7 @@ pub fn sweep(kind: &str, ids: Vec<RecordId>) -> Option<Arc<dyn AnyCommand>> {
     if kind == OutcomeRecord::KIND.name() {
         return Some(Arc::new(SweepOutcomes { ids }));
     }
-    None
+    crate::limits::sweep(kind, ids.clone()).or_else(|| tickets::sweep(kind, ids))
 }
 
 /// The command of this name.

@@ -30,13 +30,15 @@ pub struct Loaded {
     pub value: Option<Arc<[u8]>>,
 }
 
-/// A question for records whose time has come: those of a kind, by id prefix.
+/// A question for records of a kind, by id prefix: those whose time has come, or any.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Due {
     /// Of this kind.
     pub kind: Kind,
     /// With ids that begin so.
     pub prefix: String,
+    /// Whether only those whose [`Record::sweep_at`] has come.
+    pub over_only: bool,
 }
 
 /// What a batch writes of one record.

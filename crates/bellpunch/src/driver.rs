@@ -184,7 +184,7 @@ async fn read(
     for due in due {
         let mut scan = Scan::of(due.kind.clone(), DUE_MAX);
         scan.prefix.clone_from(&due.prefix);
-        scan.due_by = Some(now);
+        scan.due_by = due.over_only.then_some(now);
         let mut ids = Vec::new();
         loop {
             let page = store.scan(partition, &scan).await?;
