@@ -27,10 +27,10 @@ pub use command::{AnyCommand, AnyReply, Command, IfVersion, WithoutStore};
 pub use draft::{DUE_MAX, Draft};
 pub use outcome::{
     DecidedBy, Decision, KeyOutcome, OutcomeRecord, ReadOutcome, Reply, Request, RequestError,
-    StoredReceipt, Touched, Versions, decide,
+    StoredReceipt, SweepOutcomes, Touched, Versions, decide, without_store,
 };
 pub use record::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey};
-pub use registry::{CommandSpec, ShapeError, Wire, command, commands};
+pub use registry::{CommandSpec, ShapeError, Wire, command, commands, sweep};
 pub use rejection::{Category, Reject, Rejection, Stage};
 pub use value::{
     Amount, CurrencyCode, Digest, Duration, Fingerprint, IdempotencyKey, Key, Labels, Limit,

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{AnyCommand, Command, ReadOutcome, ValueError, currencies, tickets, uploads};
+use crate::{
+    AnyCommand, Command, OutcomeRecord, ReadOutcome, Record, RecordId, SweepOutcomes, ValueError,
+    currencies, tickets, uploads,
+};
 
 /// What a command needs so that it can be read from a wire and described.
 #[cfg(feature = "schema")]
@@ -153,7 +156,17 @@ pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
         CommandSpec::change::<uploads::Delete>(),
         CommandSpec::read::<uploads::Read>(),
     ];
-    [OUTCOMES, crate::limits::COMMANDS, CURRENCIES, TICKETS, UPLOADS].into_iter().flatten()
+    [OUTCOMES, CURRENCIES, TICKETS, UPLOADS, crate::limits::COMMANDS].into_iter().flatten()
+}
+
+/// The command that removes records of this kind whose time has come; each is looked at again when
+/// it is decided. `None` for kinds that are not swept.
+#[must_use]
+pub fn sweep(kind: &str, ids: Vec<RecordId>) -> Option<Arc<dyn AnyCommand>> {
+    if kind == OutcomeRecord::KIND.name() {
+        return Some(Arc::new(SweepOutcomes { ids }));
+    }
+    crate::limits::sweep(kind, ids.clone()).or_else(|| tickets::sweep(kind, ids))
 }
 
 /// The command of this name.

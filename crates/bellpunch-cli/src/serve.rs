@@ -1,0 +1,82 @@
+//! `bellpunch serve`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bellpunch::{Engine, SystemClock};
+use bellpunch_server::ServeError;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::args::{Form, ServeArgs};
+use crate::config::Settings;
+use crate::failure::Failure;
+use crate::stores;
+
+/// A runtime over all cores.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|cause| Failure::could_not_run(format!("threads cannot be started: {cause}")))
+}
+
+pub(crate) fn run(args: &ServeArgs, form: Form) -> Result<ExitCode, Failure> {
+    let settings = Settings::read(args)?;
+    if args.print_config {
+        match form {
+            Form::Text => crate::print(&settings.shown())?,
+            Form::Json => crate::print(&format!("{}\n", settings.shown_json()))?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let opened = stores::open(&settings.store)?;
+    let engine_config = settings.engine_config()?;
+    if args.check {
+        crate::print("configuration and store are in order\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    runtime()?.block_on(async {
+        let engine =
+            Engine::start(Arc::clone(&opened.store), Arc::new(SystemClock::new()), engine_config);
+        let listen = &settings.server.http.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .map_err(|cause| Failure::could_not_run(format!("http.listen = {listen}: {cause}")))?;
+        let stop = stopped()?;
+        match bellpunch_server::serve(settings.server.clone(), engine, listener, stop).await {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error @ ServeError::Unsafe(_)) => Err(Failure::unsafe_to_run(error.to_string())),
+            Err(error) => Err(Failure::could_not_run(error.to_string())),
+        }
+    })
+}
+
+/// SIGTERM or Ctrl-C.
+#[cfg(unix)]
+fn stopped() -> Result<impl Future<Output = ()> + Send, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| {
+        signal(kind).map_err(|cause| {
+            Failure::could_not_run(format!("signals cannot be listened for: {cause}"))
+        })
+    };
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn stopped() -> Result<impl Future<Output = ()> + Send, Failure> {
+    Ok(async {
+        // Without a signal handler the process is ended from outside.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}

@@ -1,0 +1,51 @@
+//! The doors of Bellpunch, as a library: [`serve`] answers HTTP on a listener until it is told to
+//! stop.
+//!
+//! Invariant: a door decides nothing. It turns bytes into commands, sends them to the engine, and
+//! tells what came of them; every rule, limit and state lives behind [`bellpunch::Engine`]. All
+//! maxima are tested before memory is taken for what exceeds them.
+//!
+//! Why hyper driven directly: slow clients are ended by timers that a framework does not have.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! use bellpunch::store::{MemoryConfig, MemoryStore};
+//! use bellpunch::{Engine, EngineConfig, SystemClock};
+//! use bellpunch_server::{Config, serve};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let clock = Arc::new(SystemClock::new());
+//! let store = Arc::new(MemoryStore::new(clock.clone(), MemoryConfig::default()));
+//! let engine = Engine::start(store, clock, EngineConfig::default());
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let stop = async {};
+//! serve(Config::default(), engine, listener, stop).await?;
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+
+mod app;
+mod call;
+mod config;
+mod connection;
+mod headers;
+mod json;
+mod list;
+mod log;
+mod metrics;
+mod openapi;
+mod problem;
+mod reference;
+mod reply;
+mod route;
+mod schema;
+mod secret;
+mod serve;
+
+pub use config::{
+    Config, DrainConfig, HttpConfig, IdempotencyConfig, KeyRequired, LegacyRateLimit, LogConfig,
+    LogFormat, LogLevel, SecurityConfig, Size, Span, UploadsConfig,
+};
+pub use serve::{ServeError, serve};

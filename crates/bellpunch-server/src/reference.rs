@@ -1,0 +1,26 @@
+//! What every code means: for `detail`, for `/problems/{code}` and for the generated reference.
+
+use bellpunch_core::{Stage, currencies, tickets};
+
+use crate::problem::ERRORS;
+
+/// Stage, code and meaning, in order of precedence.
+pub(crate) type Table = &'static [(Stage, &'static str, &'static str)];
+
+/// The rejections of each domain, in order of precedence.
+pub(crate) const DOMAINS: &[(&str, Table)] = &[
+    ("tickets", tickets::TicketRejection::TABLE),
+    ("currencies", currencies::CurrencyRejection::TABLE),
+];
+
+/// A sentence on what a code means.
+pub(crate) fn meaning(code: &str) -> Option<&'static str> {
+    let error = ERRORS.iter().find(|(name, ..)| *name == code).map(|(_, _, text)| *text);
+    error.or_else(|| {
+        let mut rejections = DOMAINS.iter().flat_map(|(_, table)| table.iter());
+        rejections.find(|(_, name, _)| *name == code).map(|(_, _, text)| text.trim())
+    })
+}
+
+#[cfg(test)]
+mod tests;
