@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+/// The store of whoever names none.
+const DEFAULT_STORE: &str = "disk:./bellpunch-data";
+
 /// Checks, takes and records in one motion: quotas, rate limits, one-time tickets, uploads.
 #[derive(Debug, Parser)]
 #[command(name = "bellpunch", version, arg_required_else_help = true)]
@@ -11,6 +14,9 @@ pub(crate) struct Args {
     /// Results as JSON, with stable fields
     #[arg(long, global = true)]
     json: bool,
+    /// No progress on stderr
+    #[arg(long, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -24,7 +30,21 @@ pub(crate) enum Form {
     Json,
 }
 
+/// Whether progress is shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Noise {
+    /// No.
+    Quiet,
+    /// Yes, if stderr is a terminal.
+    Progress,
+}
+
 impl Args {
+    /// Whether progress is shown.
+    pub(crate) const fn noise(&self) -> Noise {
+        if self.quiet { Noise::Quiet } else { Noise::Progress }
+    }
+
     /// The form of results.
     pub(crate) const fn form(&self) -> Form {
         if self.json { Form::Json } else { Form::Text }
@@ -36,6 +56,15 @@ impl Args {
 pub(crate) enum Command {
     /// Run the doors until SIGTERM or Ctrl-C
     Serve(ServeArgs),
+    /// Show what is in a store; reads only
+    Inspect(InspectArgs),
+    /// Recompute from stored records what limits, tickets and uploads promise; exit code 1 if
+    /// anything differs
+    Verify(VerifyArgs),
+    /// Write all records as lines of JSON; payloads are files and are copied as such
+    Export(ExportArgs),
+    /// Read an export into an unused folder
+    Import(ImportArgs),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -65,4 +94,81 @@ pub(crate) struct ServeArgs {
     /// Show each setting and where it comes from, and exit
     #[arg(long, conflicts_with = "check")]
     pub(crate) print_config: bool,
+}
+
+/// Which store, and what of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// The store
+    #[arg(long, value_name = "URL", default_value = DEFAULT_STORE)]
+    pub(crate) store: String,
+    #[command(subcommand)]
+    pub(crate) what: Inspect,
+}
+
+/// What to show.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Inspect {
+    /// The partitions
+    Partitions,
+    /// The records of a partition, with their versions
+    Records {
+        /// Which partition
+        partition: String,
+        /// Only those of this kind, for example quotas
+        kind: Option<String>,
+        /// Only those whose id begins so
+        #[arg(long, default_value = "")]
+        prefix: String,
+    },
+    /// One record as it is stored
+    Record {
+        /// Which partition
+        partition: String,
+        /// Its kind, for example quotas
+        kind: String,
+        /// Its id; of a counter its policy and its key
+        #[arg(required = true)]
+        id: Vec<String>,
+    },
+    /// What is stored of an idempotency key
+    Outcome {
+        /// Which partition
+        partition: String,
+        /// The key
+        key: String,
+    },
+    /// The folder: its backend and its sizes
+    Folder,
+}
+
+/// Which store to verify.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// The store
+    #[arg(long, value_name = "URL", default_value = DEFAULT_STORE)]
+    pub(crate) store: String,
+    /// The folder of the payloads [default: beside the store]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) blobs: Option<String>,
+}
+
+/// Which store to export.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// The store; no server may have it open
+    #[arg(long, value_name = "URL", default_value = DEFAULT_STORE)]
+    pub(crate) store: String,
+    /// The file to make [default: stdout]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Where to import.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// The store; its partitions must be empty
+    #[arg(long, value_name = "URL", default_value = DEFAULT_STORE)]
+    pub(crate) store: String,
+    /// The export
+    pub(crate) file: PathBuf,
 }

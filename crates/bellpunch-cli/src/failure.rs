@@ -10,6 +10,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// What was asked for is not there.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self { code: 1, message: message.into() }
+    }
+
     /// Usage or configuration.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { code: 2, message: message.into() }

@@ -12,8 +12,11 @@ use clap::Parser as _;
 mod args;
 mod config;
 mod failure;
+mod inspect;
 mod serve;
 mod stores;
+mod transfer;
+mod verify;
 
 use args::{Args, Command};
 use failure::Failure;
@@ -31,9 +34,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<ExitCode, Failure> {
-    let form = args.form();
+    let (form, noise) = (args.form(), args.noise());
     match args.command {
         Command::Serve(options) => serve::run(&options, form),
+        Command::Inspect(options) => inspect::run(&options, form),
+        Command::Verify(options) => verify::run(&options, form, noise),
+        Command::Export(options) => transfer::export(&options, noise),
+        Command::Import(options) => transfer::import(&options, noise),
         Command::Completions { shell } => {
             use clap::CommandFactory as _;
             let mut command = Args::command();

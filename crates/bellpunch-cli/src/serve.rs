@@ -30,14 +30,15 @@ pub(crate) fn run(args: &ServeArgs, form: Form) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let store = stores::open(&settings.store.url)?;
+    let opened = stores::open(&settings.store)?;
     let engine_config = settings.engine_config()?;
     if args.check {
         crate::print("configuration and store are in order\n")?;
         return Ok(ExitCode::SUCCESS);
     }
     runtime()?.block_on(async {
-        let engine = Engine::start(store, Arc::new(SystemClock::new()), engine_config);
+        let engine =
+            Engine::start(Arc::clone(&opened.store), Arc::new(SystemClock::new()), engine_config);
         let listen = &settings.server.http.listen;
         let listener = TcpListener::bind(listen)
             .await

@@ -15,6 +15,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Version};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::log::{Line, Log};
@@ -44,6 +45,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     pub(crate) draining: AtomicBool,
+    /// Requests that were accepted and not answered yet.
+    pub(crate) accepted: watch::Sender<usize>,
     /// Whether the listener is on loopback, so that `Host` must be too.
     pub(crate) loopback: bool,
 }
@@ -95,8 +98,20 @@ impl App {
         let log = Log::new(&config.log);
         let loopback = true;
         let draining = AtomicBool::new(false);
+        let accepted = watch::Sender::new(0);
         let metrics = Metrics::default();
-        Self { engine, config, routes, commands, openapi, metrics, log, draining, loopback }
+        Self {
+            engine,
+            config,
+            routes,
+            commands,
+            openapi,
+            metrics,
+            log,
+            draining,
+            accepted,
+            loopback,
+        }
     }
 
     /// The command of this name.
@@ -123,6 +138,7 @@ impl App {
                     Ok(named) => {
                         partition = named;
                         let partition = partition.as_ref();
+                        let _accepted = Accepted::new(&self);
                         self.act(route, Ask { head, body, captures, partition }).await
                     }
                 }
@@ -234,6 +250,22 @@ impl App {
             Ok(()) => Ok(Answer::json(json!({"status": "ready"}))),
             Err(error) => Err(Problem::of_error(&error).detail(error.to_string())),
         }
+    }
+}
+
+/// A request that was accepted; ends when dropped.
+struct Accepted<'a>(&'a App);
+
+impl<'a> Accepted<'a> {
+    fn new(app: &'a App) -> Self {
+        app.accepted.send_modify(|count| *count = count.saturating_add(1));
+        Self(app)
+    }
+}
+
+impl Drop for Accepted<'_> {
+    fn drop(&mut self) {
+        self.0.accepted.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 

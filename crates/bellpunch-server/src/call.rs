@@ -84,7 +84,7 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, Problem> {
     let made = secret::hash(spec.name, &mut content)?;
     json::inward(spec.name, &mut content)?;
-    let command = (spec.parse)(Value::Object(content))?;
+    let command = (spec.parse)(Value::Object(content)).map_err(json::outward_error)?;
     Ok(Prepared { spec, command, made })
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
-use crate::app::App;
+use crate::app::{App, Outgoing};
 
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -36,10 +36,18 @@ const STREAMS_MAX: u32 = 200;
 /// What a connection is doing, for the timers.
 #[derive(Debug)]
 struct Activity {
+    /// HTTP/2 has frames that belong to no request; only idling is timed there.
+    protocol: Protocol,
     /// Requests under way.
     requests: AtomicUsize,
     /// Since when nothing is under way.
     quiet: Mutex<Quiet>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Protocol {
+    Http1,
+    Http2,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +58,9 @@ struct Quiet {
 }
 
 impl Activity {
-    fn new() -> Self {
+    fn new(protocol: Protocol) -> Self {
         let quiet = Quiet { since: Instant::now(), begun: None };
-        Self { requests: AtomicUsize::new(0), quiet: Mutex::new(quiet) }
+        Self { protocol, requests: AtomicUsize::new(0), quiet: Mutex::new(quiet) }
     }
 
     fn quiet(&self) -> std::sync::MutexGuard<'_, Quiet> {
@@ -60,7 +68,10 @@ impl Activity {
     }
 
     fn saw(&self, bytes: usize) {
-        if 0 < bytes && self.requests.load(Ordering::Relaxed) == 0 {
+        if 0 < bytes
+            && self.protocol == Protocol::Http1
+            && self.requests.load(Ordering::Relaxed) == 0
+        {
             self.quiet().begun.get_or_insert_with(Instant::now);
         }
     }
@@ -81,6 +92,32 @@ impl Drop for Under {
     fn drop(&mut self) {
         *self.0.quiet() = Quiet { since: Instant::now(), begun: None };
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A body that keeps its request under way.
+struct Guarded {
+    body: Outgoing,
+    _under: Under,
+}
+
+impl Body for Guarded {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -116,14 +153,14 @@ pub(crate) async fn drive(app: Arc<App>, stream: TcpStream, mut draining: watch:
     let counter = Connected::new(&app);
     // Latency of small answers matters more than a packet.
     let _ = stream.set_nodelay(true);
-    let activity = Arc::new(Activity::new());
     let first_byte = app.config.http.idle_timeout.get().min(app.config.http.header_timeout.get());
     let sniffed = tokio::select! {
         sniffed = tokio::time::timeout(first_byte, sniff(stream)) => sniffed,
         _ = draining.wait_for(|draining| *draining) => return,
     };
     let Ok(Ok((stream, prefix))) = sniffed else { return };
-    let is_http2 = prefix.as_ref() == PREFACE;
+    let protocol = if prefix.as_ref() == PREFACE { Protocol::Http2 } else { Protocol::Http1 };
+    let activity = Arc::new(Activity::new(protocol));
     let write_timeout = app.config.http.body_timeout.get();
     let io =
         Timed { stream, prefix, activity: Arc::clone(&activity), write_timeout, stalled: None };
@@ -134,12 +171,12 @@ pub(crate) async fn drive(app: Arc<App>, stream: TcpStream, mut draining: watch:
             let (app, under) = (Arc::clone(&app), Under::new(&activity));
             async move {
                 let response = app.answer(request).await;
-                drop(under);
-                Ok::<_, Infallible>(response)
+                // A body that streams is under way until its end.
+                Ok::<_, Infallible>(response.map(|body| Guarded { body, _under: under }))
             }
         })
     };
-    if is_http2 {
+    if protocol == Protocol::Http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -173,8 +210,8 @@ where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
     S: hyper::service::HttpService<Incoming>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    S::ResBody: hyper::body::Body + 'static,
-    <S::ResBody as hyper::body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::ResBody: Body + 'static,
+    <S::ResBody as Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn stop(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -187,8 +224,8 @@ where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
     S: hyper::service::HttpService<Incoming>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    S::ResBody: hyper::body::Body + 'static,
-    <S::ResBody as hyper::body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::ResBody: Body + 'static,
+    <S::ResBody as Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     E: hyper::rt::bounds::Http2ServerConnExec<S::Future, S::ResBody>,
 {
     fn stop(self: Pin<&mut Self>) {

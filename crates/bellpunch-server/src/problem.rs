@@ -263,7 +263,6 @@ impl std::ops::DerefMut for Problem {
 
 impl From<ShapeError> for Problem {
     fn from(error: ShapeError) -> Self {
-        let error = json::outward_error(error);
         let detail = match error.field.as_str() {
             "" => error.reason.clone(),
             field => format!("`{field}`: {}", error.reason),

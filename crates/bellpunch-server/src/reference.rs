@@ -1,6 +1,6 @@
 //! What every code means: for `detail`, for `/problems/{code}` and for the generated reference.
 
-use bellpunch_core::Stage;
+use bellpunch_core::{Stage, currencies, tickets};
 
 use crate::problem::ERRORS;
 
@@ -8,7 +8,10 @@ use crate::problem::ERRORS;
 pub(crate) type Table = &'static [(Stage, &'static str, &'static str)];
 
 /// The rejections of each domain, in order of precedence.
-pub(crate) const DOMAINS: &[(&str, Table)] = &[];
+pub(crate) const DOMAINS: &[(&str, Table)] = &[
+    ("tickets", tickets::TicketRejection::TABLE),
+    ("currencies", currencies::CurrencyRejection::TABLE),
+];
 
 /// A sentence on what a code means.
 pub(crate) fn meaning(code: &str) -> Option<&'static str> {
@@ -18,3 +21,6 @@ pub(crate) fn meaning(code: &str) -> Option<&'static str> {
         rejections.find(|(_, name, _)| *name == code).map(|(_, _, text)| text.trim())
     })
 }
+
+#[cfg(test)]
+mod tests;

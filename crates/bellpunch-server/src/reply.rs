@@ -29,9 +29,9 @@ pub(crate) fn path(names: &[&str]) -> String {
 
 /// The member of a reply that is the resource of a collection.
 pub(crate) fn singular(collection: &str) -> String {
-    match collection {
-        "policies" => "policy".to_owned(),
-        other => other.strip_suffix('s').unwrap_or(other).to_owned(),
+    match collection.strip_suffix("ies") {
+        Some(stem) => format!("{stem}y"),
+        None => collection.strip_suffix('s').unwrap_or(collection).to_owned(),
     }
 }
 

@@ -14,6 +14,9 @@ use crate::app::App;
 use crate::config::{Config, LogLevel};
 use crate::connection;
 
+/// How long to wait after a connection could not be taken.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// Why a door does not open, or had to close.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -110,7 +113,7 @@ async fn run(
                     });
                 }
                 // Out of file descriptors, or the peer went: the next one may do.
-                Err(_) => tokio::task::yield_now().await,
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
         }
     };
@@ -120,6 +123,7 @@ async fn run(
         app.log.event(LogLevel::Info, "draining", &[]);
         let finish = async {
             app.engine.drain().await;
+            let _ = app.accepted.subscribe().wait_for(|count| *count == 0).await;
             // Connections close when what they carry is answered.
             let _ = draining.send(true);
             draining.closed().await;

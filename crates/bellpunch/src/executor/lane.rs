@@ -182,6 +182,10 @@ impl Lane {
             match prepare(decision, dry_run) {
                 Asked::Load(records, due) => {
                     self.queue.push_front(waiting);
+                    // The store is asked what is due only when it knows all that was decided.
+                    if !due.is_empty() && !batch.is_empty() {
+                        break;
+                    }
                     self.load(batch, (records, due), turn);
                     return;
                 }

@@ -1,0 +1,264 @@
+//! The binary as it is called.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn bellpunch(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bellpunch"));
+    command.current_dir(folder).args(arguments).env_clear();
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    bellpunch(folder, arguments).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn help_is_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = String::new();
+    for command in [
+        "",
+        "serve",
+        "inspect",
+        "inspect partitions",
+        "inspect records",
+        "inspect record",
+        "inspect outcome",
+        "inspect folder",
+        "verify",
+        "export",
+        "import",
+        "completions",
+    ] {
+        let mut arguments: Vec<&str> = command.split(' ').filter(|word| !word.is_empty()).collect();
+        arguments.push("--help");
+        let output = run(folder.path(), &arguments);
+        assert_eq!(code(&output), 0, "{command}");
+        all.push_str(&format!("$ bellpunch {}\n{}\n", arguments.join(" "), text(&output.stdout)));
+    }
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../snapshots/cli-help.txt");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::write(&place, &all).unwrap();
+    }
+    let found = std::fs::read_to_string(&place).unwrap_or_default();
+    assert!(found == all, "snapshots/cli-help.txt is not fresh: run with UPDATE_EXPECT=1");
+}
+
+#[test]
+fn default_configuration_is_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["serve", "--print-config"]);
+    assert_eq!(code(&output), 0);
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../snapshots/config.txt");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&place, &output.stdout).unwrap();
+    }
+    let found = std::fs::read_to_string(&place).unwrap_or_default();
+    assert!(found == text(&output.stdout), "snapshots/config.txt is not fresh: UPDATE_EXPECT=1");
+}
+
+#[test]
+fn later_layers_win_and_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "[http]\nlisten = \"127.0.0.1:1\"\ntimeout = \"3s\"\n[engine]\nqueue_max = 5\n";
+    std::fs::write(folder.path().join("bellpunch.toml"), file).unwrap();
+    let output = bellpunch(folder.path(), &["serve", "--print-config", "--listen", "127.0.0.1:3"])
+        .env("BELLPUNCH_HTTP__LISTEN", "127.0.0.1:2")
+        .env("BELLPUNCH_ENGINE__QUEUE_MAX", "6")
+        .output()
+        .unwrap();
+    let shown = text(&output.stdout);
+    assert!(shown.contains("http.listen = \"127.0.0.1:3\"  # --listen"), "{shown}");
+    assert!(shown.contains("engine.queue_max = 6  # BELLPUNCH_ENGINE__QUEUE_MAX"), "{shown}");
+    assert!(shown.contains("http.timeout = \"3s\"  # bellpunch.toml"), "{shown}");
+    assert!(shown.contains("log.level = \"info\"  # default"), "{shown}");
+}
+
+#[test]
+fn an_unknown_setting_is_an_error_with_the_nearest_name() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("bellpunch.toml"), "[http]\nlistn = \"x\"\n").unwrap();
+    let output = run(folder.path(), &["serve", "--check"]);
+    assert_eq!(code(&output), 2);
+    assert!(text(&output.stderr).contains("`http.listn`; the nearest is `http.listen`"));
+    std::fs::remove_file(folder.path().join("bellpunch.toml")).unwrap();
+    let output = bellpunch(folder.path(), &["serve", "--check"])
+        .env("BELLPUNCH_STORE__ULR", "memory:")
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 2);
+    assert!(text(&output.stderr).contains("the nearest is BELLPUNCH_STORE__URL"));
+    for arguments in [
+        &["serve", "--check", "--store", "postgres:x"][..],
+        &["serve", "--check", "--set", "http.timeout=soon"],
+        &["serve", "--check", "--set", "http"],
+        &["serve", "--no-such-flag"],
+        &["export", "--store", "memory:"],
+    ] {
+        assert_eq!(code(&run(folder.path(), arguments)), 2, "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_unsafe_listener_is_refused_with_5_and_a_taken_address_with_4() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = ["serve", "--store", "memory:", "--listen"];
+    let refused = run(folder.path(), &[&store[..], &["0.0.0.0:0"]].concat());
+    assert_eq!(code(&refused), 5);
+    assert!(text(&refused.stderr).contains("security.allow_anonymous"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refused = run(folder.path(), &[&store[..], &[&address]].concat());
+    assert_eq!(code(&refused), 4);
+}
+
+#[test]
+fn what_is_not_there_is_not_made_by_looking() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["verify"][..], &["export"], &["inspect", "partitions"]] {
+        assert_eq!(code(&run(folder.path(), arguments)), 4, "{arguments:?}");
+    }
+    assert!(!folder.path().join("bellpunch-data").exists());
+}
+
+/// A server of its own process, ended with the test.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Served {
+    /// Starts one and waits for the log line that names its address.
+    fn start(folder: &Path) -> (Self, String) {
+        let mut command = bellpunch(folder, &["serve", "--listen", "127.0.0.1:0"]);
+        let mut served = Self(command.stderr(Stdio::piped()).spawn().unwrap());
+        let mut log = served.0.stderr.take().unwrap();
+        let mut seen = Vec::new();
+        let mut byte = [0];
+        while log.read(&mut byte).unwrap() == 1 {
+            seen.push(byte[0]);
+            if byte[0] == b'\n' {
+                let line: serde_json::Value = serde_json::from_slice(&seen).unwrap();
+                let Some(address) = line["address"].as_str() else {
+                    seen.clear();
+                    continue;
+                };
+                return (served, address.to_owned());
+            }
+        }
+        panic!("the server ended: {}", text(&seen));
+    }
+
+    #[cfg(unix)]
+    fn terminate(mut self) -> i32 {
+        let process = self.0.id().to_string();
+        assert!(Command::new("kill").arg(process).status().unwrap().success());
+        self.0.wait().unwrap().code().unwrap()
+    }
+}
+
+fn ask(address: &str, request: &str, body: &str) -> String {
+    use std::io::Write as _;
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+const TICKET: &str = r#"{"holder": "c1", "audience": "s1", "issued_by": "s1", "ttl_ms": 60000,
+    "approved": true, "max_amount": {"amount": 5, "unit": "use"}}"#;
+
+#[cfg(unix)]
+#[test]
+fn what_was_served_is_kept_shown_verified_and_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (served, address) = Served::start(folder);
+    for partition in ["acme", "b%20c"] {
+        let answer = ask(&address, &format!("POST /v1/{partition}/tickets"), TICKET);
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    }
+    // The folder is the server's.
+    assert_eq!(code(&run(folder, &["verify"])), 4);
+    assert_eq!(served.terminate(), 0);
+
+    let output = run(folder, &["inspect", "partitions"]);
+    assert_eq!(text(&output.stdout), "acme\nb c\n");
+    let output = run(folder, &["inspect", "--json", "records", "acme", "tickets"]);
+    let record: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(record["version"], 1);
+    let id = record["id"].as_str().unwrap();
+    let output = run(folder, &["inspect", "record", "acme", "tickets", id]);
+    let again: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(again, record);
+    assert_eq!(code(&run(folder, &["inspect", "record", "acme", "tickets", "none"])), 1);
+    assert_eq!(code(&run(folder, &["inspect", "folder"])), 0);
+    let output = run(folder, &["verify"]);
+    assert_eq!((code(&output), text(&output.stdout).ends_with("0 findings\n")), (0, true));
+
+    assert_eq!(code(&run(folder, &["export", "all.ndjson"])), 0);
+    assert_eq!(code(&run(folder, &["export", "all.ndjson"])), 4, "a file is not written over");
+    let other = ["import", "--store", "disk:other", "all.ndjson"];
+    let output = run(folder, &other);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert_eq!(code(&run(folder, &other)), 5, "the target is not empty");
+    let lines = |store: &str| {
+        let output = run(folder, &["export", "--store", store]);
+        let all = text(&output.stdout);
+        all.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lines("disk:other"), lines("disk:bellpunch-data"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_no_whole_export_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (served, address) = Served::start(folder);
+    ask(&address, "POST /v1/acme/tickets", TICKET);
+    assert_eq!(served.terminate(), 0);
+    let whole = text(&run(folder, &["export"]).stdout);
+    let lines: Vec<&str> = whole.lines().collect();
+    let cut = &whole[..whole.len() - 5];
+    let newer = whole.replacen("\"bellpunch_export\":1", "\"bellpunch_export\":2", 1);
+    for (content, expected) in [
+        ("", 2),
+        ("{}\n", 2),
+        (cut, 2),
+        (format!("{}\n{}\n", lines[0], lines[1]).as_str(), 2),
+        (format!("{}\n{}\n", lines[0], lines[lines.len() - 1]).as_str(), 2),
+        (format!("{whole}{{}}\n").as_str(), 2),
+        (whole.replacen("\"version\":1", "\"version\":-1", 1).as_str(), 2),
+        (newer.as_str(), 5),
+    ] {
+        std::fs::write(folder.join("bad.ndjson"), content).unwrap();
+        let output = run(folder, &["import", "--store", "disk:bad", "bad.ndjson"]);
+        assert_eq!(code(&output), expected, "{}", text(&output.stderr));
+    }
+    assert!(!folder.join("bad").exists());
+}

@@ -1,0 +1,14 @@
+//! The HTTP door, asked over a socket.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that panics has failed"
+)]
+
+mod client;
+mod door;
+mod shapes;
+mod slow;
+mod tickets;

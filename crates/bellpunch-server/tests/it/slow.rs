@@ -1,0 +1,219 @@
+//! Slow and idle peers, too many of them, and stopping.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bellpunch::store::{
+    BoxFuture, Commit, CommitId, CommitResult, Failure, FailureKind, Page, PartitionPage,
+    Properties, Resolution, Scan, Store, Versioned,
+};
+use bellpunch::{Partition, RecordKey};
+use bellpunch_server::Span;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::client::{Server, memory, quiet};
+
+/// A store whose commits wait for a gate, or fail.
+#[derive(Debug)]
+struct Gated {
+    inner: Arc<dyn Store>,
+    closed: AtomicBool,
+    failing: AtomicBool,
+    arrived: Notify,
+    open: Notify,
+}
+
+impl Gated {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            inner: memory(),
+            closed: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
+            arrived: Notify::new(),
+            open: Notify::new(),
+        })
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Store for Gated {
+    fn properties(&self) -> Properties {
+        self.inner.properties()
+    }
+
+    fn read<'a>(
+        &'a self,
+        partition: &'a Partition,
+        keys: &'a [RecordKey],
+    ) -> BoxFuture<'a, Result<Vec<Versioned>, Failure>> {
+        self.inner.read(partition, keys)
+    }
+
+    fn commit(&self, commits: Vec<Arc<Commit>>) -> BoxFuture<'_, Vec<CommitResult>> {
+        Box::pin(async move {
+            if self.failing.load(Ordering::SeqCst) {
+                let failure = Failure::new(FailureKind::Unavailable, "cut off");
+                return commits.iter().map(|_| CommitResult::Failed(failure.clone())).collect();
+            }
+            if self.closed.load(Ordering::SeqCst) {
+                self.arrived.notify_one();
+                self.open.notified().await;
+            }
+            self.inner.commit(commits).await
+        })
+    }
+
+    fn scan<'a>(
+        &'a self,
+        partition: &'a Partition,
+        scan: &'a Scan,
+    ) -> BoxFuture<'a, Result<Page, Failure>> {
+        self.inner.scan(partition, scan)
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        partition: &'a Partition,
+        id: CommitId,
+    ) -> BoxFuture<'a, Result<Resolution, Failure>> {
+        self.inner.resolve(partition, id)
+    }
+
+    fn partitions<'a>(
+        &'a self,
+        after: Option<&'a Partition>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<PartitionPage, Failure>> {
+        self.inner.partitions(after, limit)
+    }
+}
+
+async fn closed(mut stream: TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    rest
+}
+
+#[tokio::test]
+async fn a_slow_body_is_408_and_nothing_happens() {
+    let mut config = quiet();
+    config.http.body_timeout = Span::milliseconds(50);
+    let server = Server::with(config, memory()).await;
+    let head = "POST /v1/p/tickets HTTP/1.1\r\nContent-Type: application/json";
+    let slow = format!("{head}\r\nContent-Length: 10");
+    let reply = server.send(&slow, b"{").await;
+    assert_eq!(reply.refusal(), (408, "request_timeout".to_owned()));
+    assert_eq!(reply.header("connection"), Some("close"));
+}
+
+#[tokio::test]
+async fn slow_heads_and_idle_connections_are_closed() {
+    let mut config = quiet();
+    config.http.header_timeout = Span::milliseconds(50);
+    config.http.idle_timeout = Span::milliseconds(150);
+    let server = Server::with(config, memory()).await;
+    // Nothing at all; half a preface; half a head; half a second head; nothing after an answer.
+    let whole = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for (bytes, answers) in [
+        (String::new(), 0),
+        ("PRI * HT".to_owned(), 0),
+        ("GET /health/live HT".to_owned(), 0),
+        (format!("{whole}GET /he"), 1),
+        (whole.to_owned(), 1),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        let rest = closed(stream).await;
+        let rest = String::from_utf8(rest).unwrap();
+        assert_eq!(rest.matches("HTTP/1.1 200 OK").count(), answers, "{bytes:?}: {rest}");
+    }
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed() {
+    let mut config = quiet();
+    config.http.connections_max = 1;
+    let server = Server::with(config, memory()).await;
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    let whole = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    first.write_all(whole).await.unwrap();
+    let mut some = [0; 12];
+    first.read_exact(&mut some).await.unwrap();
+    let second = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(closed(second).await, b"");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_503_and_not_applied() {
+    let store = Gated::new();
+    let server = Server::with(quiet(), Arc::clone(&store) as Arc<dyn Store>).await;
+    store.failing.store(true, Ordering::SeqCst);
+    let body = json!({"code": "XXX", "scale": 2});
+    let reply = server.post("/v1/p/currencies/define", &body).await;
+    assert_eq!(reply.refusal(), (503, "store_unavailable".to_owned()));
+    assert_eq!(reply.header("retry-after"), Some("5"));
+    assert_eq!(reply.json().get("as_of"), None, "no rule decided");
+    store.failing.store(false, Ordering::SeqCst);
+    assert_eq!(server.post("/v1/p/currencies/define", &body).await.status, 200);
+}
+
+#[tokio::test]
+async fn accepted_requests_finish_and_new_ones_are_sent_away() {
+    let store = Gated::new();
+    let mut server = Server::with(quiet(), Arc::clone(&store) as Arc<dyn Store>).await;
+    store.closed.store(true, Ordering::SeqCst);
+    let body = json!({"code": "XXX", "scale": 2});
+    let mut accepted = TcpStream::connect(server.address).await.unwrap();
+    let request = format!(
+        "POST /v1/p/currencies/define HTTP/1.1\r\nHost: localhost\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.to_string().len()
+    );
+    accepted.write_all(request.as_bytes()).await.unwrap();
+    store.arrived.notified().await;
+    // A connection from before, that asks afterwards.
+    let mut earlier = TcpStream::connect(server.address).await.unwrap();
+    let live = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    earlier.write_all(live).await.unwrap();
+    let mut seen = [0; 12];
+    earlier.read_exact(&mut seen).await.unwrap();
+    server.stop();
+    loop {
+        let reply = server.get("/health/ready").await;
+        if reply.status == 503 {
+            assert_eq!(reply.refusal().1, "draining");
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let late = server.get("/v1/p/currencies").await;
+    assert_eq!(late.refusal(), (503, "draining".to_owned()));
+    assert_eq!(late.header("connection"), Some("close"));
+    store.open.notify_one();
+    let answer = String::from_utf8(closed(accepted).await).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    server.stopped().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_listener_outside_loopback_is_refused_unless_overridden() {
+    use bellpunch::{Engine, EngineConfig, SystemClock};
+    use bellpunch_server::{ServeError, serve};
+    for (anonymous, plaintext, opens) in
+        [(false, false, false), (true, false, false), (false, true, false), (true, true, true)]
+    {
+        let mut config = quiet();
+        config.security.allow_anonymous = anonymous;
+        config.security.allow_plaintext = plaintext;
+        let engine = Engine::start(memory(), Arc::new(SystemClock::new()), EngineConfig::default());
+        let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let served = serve(config, engine, listener, async {}).await;
+        assert_eq!(served.is_ok(), opens);
+        if let Err(error) = served {
+            assert!(matches!(error, ServeError::Unsafe(_)), "{error}");
+        }
+    }
+}
