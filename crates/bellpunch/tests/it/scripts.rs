@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use bellpunch::script::{Report, parse, parse_compact, run};
 use bellpunch::store::{Clock, MemoryConfig, MemoryStore, Store};
+use bellpunch_disk::{DiskConfig, DiskStore};
 
 use super::world::{EngineWorld, Open, Weather};
 
 const LIMITS: &str = include_str!("../../../../scripts/limits.script");
 const TICKETS: &str = include_str!("../../../../scripts/tickets.script");
+const UPLOADS: &str = include_str!("../../../../scripts/uploads.script");
 
 /// Runs all scripts, each in fresh worlds.
 fn run_all(open: fn() -> Open, weather: Weather) {
     let mut scripts = parse(LIMITS).expect("the scripts are well formed");
+    scripts.extend(parse(UPLOADS).expect("the scripts are well formed"));
     scripts.extend(parse_compact(TICKETS).expect("the scripts are well formed"));
     let mut wrong = Vec::new();
     for script in scripts {
@@ -40,6 +43,15 @@ fn shared_memory() -> Open {
     Box::new(move |clock: Arc<dyn Clock>| {
         let fresh = || Arc::new(MemoryStore::shared(clock, MemoryConfig::default()));
         Arc::clone(store.get_or_insert_with(fresh)) as Arc<dyn Store>
+    })
+}
+
+/// A folder of its own, opened again after each restart.
+fn disk() -> Open {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    Box::new(move |clock: Arc<dyn Clock>| {
+        let store = DiskStore::open(&DiskConfig::new(folder.path()), clock);
+        Arc::new(store.expect("the node before is gone, and with it its lock")) as Arc<dyn Store>
     })
 }
 
@@ -71,4 +83,9 @@ fn shared_memory_in_calm() {
 #[test]
 fn shared_memory_with_conflicts() {
     run_all(shared_memory, Weather::Conflicts);
+}
+
+#[test]
+fn disk_in_calm() {
+    run_all(disk, Weather::Calm);
 }
