@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::Timestamp;
 
@@ -160,6 +160,44 @@ impl fmt::Display for ParseError {
 }
 
 impl std::error::Error for ParseError {}
+
+impl Script {
+    /// The same script with each single use sent as a list of one. Two ways to say one thing must
+    /// have one answer.
+    #[must_use]
+    pub fn with_lists(mut self) -> Self {
+        for call in self.lines.iter_mut().flat_map(|line| &mut line.calls) {
+            if let Step::Command { name, content } = &mut call.step
+                && let Some(list) = list_of_one(name, content)
+            {
+                (*name, *content) = ("checks.consume", list);
+            }
+        }
+        self
+    }
+}
+
+fn list_of_one(name: &str, content: &Value) -> Option<Value> {
+    let mut item = content.as_object()?.clone();
+    let target = match name {
+        "quotas.consume" => "quota",
+        "policies.consume" => "policy",
+        _ => return None,
+    };
+    if item.contains_key("if_version") {
+        // Lists have no place for it.
+        return None;
+    }
+    let charge = item.remove("charge");
+    let id = item.remove("id")?;
+    item.insert(target.to_owned(), id);
+    let mut list = Map::new();
+    list.insert("items".to_owned(), Value::Array(vec![Value::Object(item)]));
+    if let Some(charge) = charge {
+        list.insert("id".to_owned(), charge);
+    }
+    Some(Value::Object(list))
+}
 
 impl Step {
     /// Whether it is a command of a wire.

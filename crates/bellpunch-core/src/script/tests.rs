@@ -43,6 +43,12 @@ fn limits_on_the_rules_alone() {
 }
 
 #[test]
+fn limits_as_lists_on_the_rules_alone() {
+    let scripts = parse(LIMITS).unwrap().into_iter().map(Script::with_lists);
+    run_all(&scripts.collect::<Vec<_>>(), &["FAIL"]);
+}
+
+#[test]
 fn uploads_on_the_rules_alone() {
     run_all(&parse(UPLOADS).unwrap(), &[]);
 }

@@ -6,26 +6,28 @@ use bellpunch::script::{Report, parse, parse_compact, run};
 use bellpunch::store::{Clock, MemoryConfig, MemoryStore, Store};
 use bellpunch_disk::{DiskConfig, DiskStore};
 
-use super::world::{EngineWorld, Open, Weather};
+use super::world::{EngineWorld, Nodes, Open, Weather};
 
 const LIMITS: &str = include_str!("../../../../scripts/limits.script");
 const TICKETS: &str = include_str!("../../../../scripts/tickets.script");
 const UPLOADS: &str = include_str!("../../../../scripts/uploads.script");
 
-/// Runs all scripts, each in fresh worlds.
-fn run_all(open: fn() -> Open, weather: Weather) {
+/// Runs all scripts, each in fresh worlds. Those that are about one node must be exactly these.
+fn run_all(open: fn() -> Open, (nodes, weather): (Nodes, Weather)) {
     let mut scripts = parse(LIMITS).expect("the scripts are well formed");
     scripts.extend(parse(UPLOADS).expect("the scripts are well formed"));
     scripts.extend(parse_compact(TICKETS).expect("the scripts are well formed"));
-    let mut wrong = Vec::new();
-    for script in scripts {
-        match run(&script, || EngineWorld::new(open(), weather)) {
+    let (mut wrong, mut of_one_node) = (Vec::new(), Vec::new());
+    for script in &scripts {
+        match run(script, || EngineWorld::new(open(), nodes, weather)) {
             Ok(Report::Passed { .. }) => {}
-            Ok(other) => wrong.push(format!("{}: {other:?}", script.id)),
+            Ok(_) => of_one_node.push(script.id.as_str()),
             Err(failure) => wrong.push(failure.to_string()),
         }
     }
     assert!(wrong.is_empty(), "{} failed:\n{}", wrong.len(), wrong.join("\n"));
+    let expected: &[&str] = if nodes == Nodes::One { &[] } else { &["FAIL"] };
+    assert_eq!(of_one_node, expected);
 }
 
 /// A store in memory: it outlives the node, not the script.
@@ -57,35 +59,55 @@ fn disk() -> Open {
 
 #[test]
 fn memory_in_calm() {
-    run_all(memory, Weather::Calm);
+    run_all(memory, (Nodes::One, Weather::Calm));
 }
 
 #[test]
 fn memory_with_conflicts() {
-    run_all(memory, Weather::Conflicts);
+    run_all(memory, (Nodes::One, Weather::Conflicts));
 }
 
 #[test]
 fn memory_with_lost_replies() {
-    run_all(memory, Weather::LostReplies);
+    run_all(memory, (Nodes::One, Weather::LostReplies));
 }
 
 #[test]
 fn memory_with_lost_commits() {
-    run_all(memory, Weather::LostCommits);
+    run_all(memory, (Nodes::One, Weather::LostCommits));
 }
 
 #[test]
 fn shared_memory_in_calm() {
-    run_all(shared_memory, Weather::Calm);
+    run_all(shared_memory, (Nodes::One, Weather::Calm));
 }
 
 #[test]
-fn shared_memory_with_conflicts() {
-    run_all(shared_memory, Weather::Conflicts);
+fn two_nodes_in_calm() {
+    run_all(shared_memory, (Nodes::Two, Weather::Calm));
+}
+
+#[test]
+fn two_nodes_with_conflicts() {
+    run_all(shared_memory, (Nodes::Two, Weather::Conflicts));
+}
+
+#[test]
+fn two_nodes_with_lost_replies() {
+    run_all(shared_memory, (Nodes::Two, Weather::LostReplies));
+}
+
+#[test]
+fn two_nodes_with_lost_commits() {
+    run_all(shared_memory, (Nodes::Two, Weather::LostCommits));
 }
 
 #[test]
 fn disk_in_calm() {
-    run_all(disk, Weather::Calm);
+    run_all(disk, (Nodes::One, Weather::Calm));
+}
+
+#[test]
+fn disk_with_lost_replies() {
+    run_all(disk, (Nodes::One, Weather::LostReplies));
 }

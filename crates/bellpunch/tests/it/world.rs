@@ -1,5 +1,6 @@
 //! An engine over a store, as scripts see it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -48,19 +49,23 @@ pub(crate) enum Weather {
     LostCommits,
 }
 
-/// A process that runs an engine. Dropping it kills it: its tasks are gone with their runtime.
+/// How many nodes share the store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Nodes {
+    /// It has the store for itself.
+    One,
+    /// Each command goes to the one that did not have the one before.
+    Two,
+}
+
+/// An engine, and what is between it and the store.
 struct Node {
     engine: Engine,
     faults: Arc<FaultStore>,
-    /// The store without its faults, for the audit.
-    store: Arc<dyn Store>,
-    runtime: Runtime,
 }
 
 impl Node {
-    fn start(store: Arc<dyn Store>, clock: Arc<ManualClock>) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("the operating system has room for a runtime");
+    fn start(store: &Arc<dyn Store>, clock: &Arc<ManualClock>) -> Self {
         let config = EngineConfig {
             shards: 1,
             // Scripts say that clocks agree; a span is longer than 0.
@@ -69,60 +74,99 @@ impl Node {
             sweep_every: std::time::Duration::from_secs(86_400),
             ..EngineConfig::default()
         };
-        let faults = Arc::new(FaultStore::new(Arc::clone(&store)));
-        let engine = {
-            let _context = runtime.enter();
-            Engine::start(Arc::clone(&faults) as Arc<dyn Store>, clock, config)
-        };
-        Self { engine, faults, store, runtime }
+        let faults = Arc::new(FaultStore::new(Arc::clone(store)));
+        let store = Arc::clone(&faults) as Arc<dyn Store>;
+        let clock = Arc::clone(clock) as Arc<dyn Clock>;
+        Self { engine: Engine::start(store, clock, config), faults }
     }
 }
 
-/// One partition of a store, and a node.
+/// All nodes of a store. Dropping it kills them: their tasks are gone with their runtime.
+struct Cluster {
+    /// The next command goes to the first.
+    nodes: VecDeque<Node>,
+    /// The store without its faults, for the audit.
+    store: Arc<dyn Store>,
+    runtime: Runtime,
+}
+
+/// One partition of a store, and nodes.
 pub(crate) struct EngineWorld {
-    node: Option<Node>,
+    /// `None` for the moment of a restart only.
+    cluster: Option<Cluster>,
     clock: Arc<ManualClock>,
     open: Open,
     partition: Partition,
+    nodes: Nodes,
     weather: Weather,
 }
 
 impl EngineWorld {
-    pub(crate) fn new(open: Open, weather: Weather) -> Self {
+    pub(crate) fn new(open: Open, nodes: Nodes, weather: Weather) -> Self {
         let clock = Arc::new(ManualClock::default());
         clock.set(START);
         let partition = Partition::new("script").expect("a word is a legal name");
-        let mut world = Self { node: None, clock, open, partition, weather };
+        let mut world = Self { cluster: None, clock, open, partition, nodes, weather };
         world.start();
         world
     }
 
     fn start(&mut self) {
         let store = (self.open)(Arc::clone(&self.clock) as Arc<dyn Clock>);
-        self.node = Some(Node::start(store, Arc::clone(&self.clock)));
+        let count = match self.nodes {
+            Nodes::One => 1,
+            Nodes::Two => 2,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("the operating system has room for a runtime");
+        let nodes = {
+            let _context = runtime.enter();
+            let start = || Node::start(&store, &self.clock);
+            std::iter::repeat_with(start).take(count).collect()
+        };
+        self.cluster = Some(Cluster { nodes, store, runtime });
     }
 
-    fn node(&self) -> &Node {
-        self.node.as_ref().expect("a node runs but for the moment of a restart")
+    fn cluster(&mut self) -> &mut Cluster {
+        self.cluster.as_mut().expect("nodes run but for the moment of a restart")
     }
 
-    /// Prepares what is to go wrong with a command, and gives the way it is sent.
-    fn options(&self, sending: &Sending) -> CallOptions {
-        let faults = &self.node().faults;
+    /// Begins to send a command, with what is to go wrong with it.
+    fn call(
+        &mut self,
+        sending: &Sending,
+    ) -> impl Future<Output = Result<AnyOutcome, Error>> + Send + 'static {
+        let (weather, clock) = (self.weather, Arc::clone(&self.clock));
+        let partition = self.partition.clone();
+        let nodes = &mut self.cluster().nodes;
+        nodes.rotate_left(1);
+        let Node { engine, faults } = nodes.front().expect("there is at least one");
         if sending.lost {
             faults.plan(Fault::LoseReply);
         } else if let Some(until) = sending.stall_until {
-            let clock = Arc::clone(&self.clock);
             faults.stall_next_while(move || clock.set(until));
         } else if faults.planned() == 0 {
-            match self.weather {
+            match weather {
                 Weather::Calm => {}
                 Weather::Conflicts => faults.plan(Fault::Conflict),
                 Weather::LostReplies => faults.plan(Fault::LoseReply),
                 Weather::LostCommits => faults.plan(Fault::LoseCommit),
             }
         }
-        CallOptions { key: sending.key.clone(), dry_run: sending.dry_run, ..CallOptions::default() }
+        let engine = engine.clone();
+        let commands = vec![Arc::clone(&sending.command)];
+        let (key, dry_run) = (sending.key.clone(), sending.dry_run);
+        let options = CallOptions { key, dry_run, ..CallOptions::default() };
+        async move { engine.send(&partition, commands, options).await }
+    }
+
+    fn each_node(&mut self, act: fn(&FaultStore)) -> Result<(), Unsupported> {
+        if self.nodes != Nodes::One {
+            // What a node answers then is its own: it depends on what it has in memory.
+            return Err(Unsupported("memory that nodes share"));
+        }
+        self.cluster().nodes.iter().for_each(|node| act(&node.faults));
+        Ok(())
     }
 }
 
@@ -162,51 +206,45 @@ impl World for EngineWorld {
     }
 
     fn send(&mut self, sending: &Sending) -> Result<Answer, Unsupported> {
-        let options = self.options(sending);
-        let Node { engine, runtime, .. } = self.node();
-        let commands = vec![Arc::clone(&sending.command)];
-        let outcome = runtime.block_on(engine.send(&self.partition, commands, options));
+        let call = self.call(sending);
+        let outcome = self.cluster().runtime.block_on(call);
         // The store's reply was lost, so the engine had to find out; then its own is lost, too.
         Ok(if sending.lost { Answer::code("unknown") } else { answer(outcome) })
     }
 
     fn send_at_once(&mut self, sendings: &[Sending]) -> Result<Vec<Answer>, Unsupported> {
-        let Node { engine, runtime, .. } = self.node();
         let mut calls = JoinSet::new();
         for (index, sending) in sendings.iter().enumerate() {
-            let options = self.options(sending);
-            let (engine, partition) = (engine.clone(), self.partition.clone());
-            let commands = vec![Arc::clone(&sending.command)];
-            let call = async move { (index, engine.send(&partition, commands, options).await) };
-            calls.spawn_on(call, runtime.handle());
+            let call = self.call(sending);
+            let call = async move { (index, call.await) };
+            calls.spawn_on(call, self.cluster().runtime.handle());
         }
-        let mut outcomes = runtime.block_on(calls.join_all());
+        let mut outcomes = self.cluster().runtime.block_on(calls.join_all());
         outcomes.sort_by_key(|(index, _)| *index);
         Ok(outcomes.into_iter().map(|(_, outcome)| answer(outcome)).collect())
     }
 
     fn restart(&mut self) -> Result<(), Unsupported> {
-        self.node = None;
+        self.cluster = None;
         self.start();
         Ok(())
     }
 
     fn store_down(&mut self) -> Result<(), Unsupported> {
-        self.node().faults.down();
-        Ok(())
+        self.each_node(FaultStore::down)
     }
 
     fn store_up(&mut self) -> Result<(), Unsupported> {
-        self.node().faults.up();
-        Ok(())
+        self.each_node(FaultStore::up)
     }
 
     fn records(&mut self) -> Vec<Stored> {
-        let Node { store, runtime, .. } = self.node();
+        let partition = self.partition.clone();
+        let Cluster { store, runtime, .. } = self.cluster();
         let mut scan = Scan { kind: None, ..Scan::of(Kind::named(""), 1_000) };
         let mut all = Vec::new();
         loop {
-            let page = runtime.block_on(store.scan(&self.partition, &scan));
+            let page = runtime.block_on(store.scan(&partition, &scan));
             let page = page.expect("this way to the store has no faults");
             for (key, versioned) in page.records {
                 let bytes = versioned.value.expect("tombstones are not shown");
