@@ -12,7 +12,7 @@ use super::world::{Answer, Sending, Unsupported, World};
 use crate::audit::Stored;
 use crate::{
     Decision, Due, Duration, Fingerprint, Loaded, RecordId, RecordKey, Request, Timestamp, Touched,
-    Version, View, decide, draft::DUE_MAX,
+    Version, View, decide, draft::DUE_MAX, sweep,
 };
 
 const KEEP: Duration = Duration::from_days(7);
@@ -31,6 +31,14 @@ pub struct DirectWorld {
     view: View,
     now: Timestamp,
     drawn: u128,
+    sweeps: Sweeps,
+}
+
+/// Whether records whose time has come are removed before every command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Sweeps {
+    Never,
+    Always,
 }
 
 impl Default for DirectWorld {
@@ -41,6 +49,7 @@ impl Default for DirectWorld {
             view: View::default(),
             now: START,
             drawn: 0,
+            sweeps: Sweeps::Never,
         }
     }
 }
@@ -50,6 +59,30 @@ impl DirectWorld {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty partition that is swept before every command. No answer may depend on that.
+    #[must_use]
+    pub fn swept() -> Self {
+        Self { sweeps: Sweeps::Always, ..Self::default() }
+    }
+
+    fn sweep(&mut self) {
+        if self.sweeps == Sweeps::Never {
+            return;
+        }
+        let mut due: BTreeMap<String, Vec<RecordId>> = BTreeMap::new();
+        for (key, kept) in &self.records {
+            if kept.loaded.value.is_some() && kept.sweep_at.is_some_and(|at| at <= self.now) {
+                due.entry(key.kind.name().to_owned()).or_default().push(key.id.clone());
+            }
+        }
+        for command in due.into_iter().filter_map(|(kind, ids)| sweep(&kind, ids)) {
+            let (key, dry_run, lost, stall_until) = (None, false, false, None);
+            let sending = Sending { command, key, dry_run, lost, stall_until };
+            let (_, touched) = self.decide(&sending);
+            self.settle(&[touched]);
+        }
     }
 
     fn request(&mut self, sending: &Sending) -> Request {
@@ -156,6 +189,7 @@ impl World for DirectWorld {
 
     fn send(&mut self, sending: &Sending) -> Result<Answer, Unsupported> {
         fault(sending)?;
+        self.sweep();
         let (answer, touched) = self.decide(sending);
         self.settle(&[touched]);
         Ok(answer)
@@ -163,6 +197,7 @@ impl World for DirectWorld {
 
     fn send_at_once(&mut self, sendings: &[Sending]) -> Result<Vec<Answer>, Unsupported> {
         sendings.iter().try_for_each(fault)?;
+        self.sweep();
         let decided = sendings.iter().map(|sending| self.decide(sending));
         let (answers, touched): (Vec<Answer>, Vec<Touched>) = decided.unzip();
         self.settle(&touched);
@@ -172,6 +207,10 @@ impl World for DirectWorld {
     fn restart(&mut self) -> Result<(), Unsupported> {
         self.view = View::default();
         Ok(())
+    }
+
+    fn is_swept(&self) -> bool {
+        self.sweeps == Sweeps::Always
     }
 
     fn store_down(&mut self) -> Result<(), Unsupported> {

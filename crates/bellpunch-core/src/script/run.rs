@@ -405,7 +405,8 @@ impl<'s, W: World> Run<'s, W> {
         for (record, mut versions) in rises {
             versions.sort_unstable();
             let last = self.versions.get(record).map(|version| version.get());
-            let lasting = LASTING.iter().any(|kind| record.starts_with(kind));
+            let lasting =
+                !self.world.is_swept() && LASTING.iter().any(|kind| record.starts_with(kind));
             let mut before = last;
             for version in &versions {
                 let next = before.map(|before| before.saturating_add(1));

@@ -19,10 +19,14 @@ fn reads_every_script() {
 
 /// Runs all scripts on the rules alone. Those that need an engine must be exactly these.
 fn run_all(scripts: &[Script], need_an_engine: &[&str]) {
+    run_all_in(DirectWorld::new, scripts, need_an_engine);
+}
+
+fn run_all_in(fresh: fn() -> DirectWorld, scripts: &[Script], need_an_engine: &[&str]) {
     let mut failures = Vec::new();
     let mut unsupported = Vec::new();
     for script in scripts {
-        match run(script, DirectWorld::new) {
+        match run(script, fresh) {
             Ok(Report::Passed { .. }) => {}
             Ok(Report::Unsupported(_)) => unsupported.push(script.id.as_str()),
             Err(failure) => failures.push(failure.to_string()),
@@ -40,6 +44,16 @@ fn tickets_on_the_rules_alone() {
 #[test]
 fn limits_on_the_rules_alone() {
     run_all(&parse(LIMITS).unwrap(), &["FAIL"]);
+}
+
+/// All but the one that is about what a sweep writes.
+#[test]
+fn no_answer_depends_on_whether_a_sweep_has_run() {
+    run_all_in(DirectWorld::swept, &parse(LIMITS).unwrap(), &["FAIL"]);
+    run_all_in(DirectWorld::swept, &parse(UPLOADS).unwrap(), &[]);
+    let mut tickets = parse_compact(TICKETS).unwrap();
+    tickets.retain(|script| script.id != "T12");
+    run_all_in(DirectWorld::swept, &tickets, &["T03", "T13"]);
 }
 
 #[test]
@@ -99,7 +113,7 @@ fn one(line: &str) -> super::Call {
 fn content(line: &str) -> (&'static str, Value) {
     match one(line).step {
         Step::Command { name, content } => (name, content),
-        other => panic!("{other:?}"),
+        other @ (Step::Restart | Step::StoreDown | Step::StoreUp) => panic!("{other:?}"),
     }
 }
 

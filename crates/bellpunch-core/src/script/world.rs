@@ -110,6 +110,11 @@ pub trait World {
         None
     }
 
+    /// Whether others than the script write records, so that versions rise in between.
+    fn is_swept(&self) -> bool {
+        false
+    }
+
     /// All records of the partition.
     fn records(&mut self) -> Vec<Stored>;
 }
