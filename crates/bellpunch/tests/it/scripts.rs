@@ -9,13 +9,16 @@ use bellpunch_disk::{DiskConfig, DiskStore};
 use super::world::{Backend, EngineWorld, Nodes, Replies, Weather};
 
 const LIMITS: &str = include_str!("../../../../scripts/limits.script");
+const SPECIMEN: &str = include_str!("../../../../scripts/specimen.script");
 const TICKETS: &str = include_str!("../../../../scripts/tickets.script");
 const UPLOADS: &str = include_str!("../../../../scripts/uploads.script");
 
 /// Runs all scripts, each in fresh worlds. Those that are about one node must be exactly these.
 fn run_all(backend: fn() -> Backend, (nodes, weather): (Nodes, Weather)) {
-    let mut scripts = parse(LIMITS).expect("the scripts are well formed");
-    scripts.extend(parse(UPLOADS).expect("the scripts are well formed"));
+    let mut scripts = Vec::new();
+    for text in [LIMITS, SPECIMEN, UPLOADS] {
+        scripts.extend(parse(text).expect("the scripts are well formed"));
+    }
     scripts.extend(parse_compact(TICKETS).expect("the scripts are well formed"));
     let (mut wrong, mut of_one_node) = (Vec::new(), Vec::new());
     for script in &scripts {
