@@ -19,6 +19,7 @@ mod rejection;
 pub mod tickets;
 #[cfg(test)]
 mod trial;
+pub mod uploads;
 mod value;
 mod view;
 
@@ -32,8 +33,8 @@ pub use record::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey};
 pub use registry::{CommandSpec, ShapeError, Wire, command, commands, sweep};
 pub use rejection::{Category, Reject, Rejection, Stage};
 pub use value::{
-    Amount, CurrencyCode, Duration, Fingerprint, IdempotencyKey, Key, Labels, Limit, Measure,
-    MinorUnits, Partition, PositiveUnits, SecretHash, Taking, Timestamp, Units, ValueError,
-    Version,
+    Amount, CurrencyCode, Digest, Duration, Fingerprint, IdempotencyKey, Key, Labels, Limit,
+    Measure, MinorUnits, Partition, PositiveUnits, SecretHash, Taking, Timestamp, Units,
+    ValueError, Version,
 };
 pub use view::{Due, Loaded, PendingWrite, View};

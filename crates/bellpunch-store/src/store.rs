@@ -93,6 +93,8 @@ pub enum FailureKind {
     Corrupt,
     /// The commit exceeds the store's maxima.
     TooLarge,
+    /// A blob of this name was written before.
+    Exists,
 }
 
 /// Something broke. Nothing was applied.
