@@ -28,6 +28,9 @@ const COMMANDS_MAX: usize = 64;
 /// Commands in a batch.
 const BATCH_MAX: usize = 1_000;
 
+/// Commands that take units: none of them takes 0.
+const TAKING: [&str; 4] = ["quotas.consume", "policies.consume", "checks.consume", "holds.create"];
+
 /// A command ready to be sent, and the secret that the door made for it.
 pub(crate) struct Prepared {
     pub(crate) spec: &'static CommandSpec,
@@ -83,9 +86,27 @@ pub(crate) fn prepare(
     mut content: Map<String, Value>,
 ) -> Result<Prepared, Problem> {
     let made = secret::hash(spec.name, &mut content)?;
+    if TAKING.contains(&spec.name) {
+        refuse_zero("", &content)?;
+    }
     json::inward(spec.name, &mut content)?;
     let command = (spec.parse)(Value::Object(content)).map_err(json::outward_error)?;
     Ok(Prepared { spec, command, made })
+}
+
+/// A protocol that has a cost of 0 passes it to the rules; this one has dry runs and reads.
+fn refuse_zero(path: &str, content: &Map<String, Value>) -> Result<(), Problem> {
+    if content.get("units").and_then(Value::as_u64) == Some(0) {
+        let (code, field) = ("invalid_units", format!("{path}units"));
+        return Err(ShapeError { code, field, reason: "zero".to_owned() }.into());
+    }
+    let items = content.get("items").and_then(Value::as_array).into_iter().flatten();
+    items.enumerate().try_for_each(|(index, item)| match item {
+        Value::Object(item) => refuse_zero(&format!("{path}items[{index}]."), item),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Ok(())
+        }
+    })
 }
 
 fn beside_path(

@@ -1,6 +1,6 @@
 //! What every code means: for `detail`, for `/problems/{code}` and for the generated reference.
 
-use bellpunch_core::{Stage, currencies, tickets};
+use bellpunch_core::{Stage, currencies, limits, tickets};
 
 use crate::problem::ERRORS;
 
@@ -9,6 +9,7 @@ pub(crate) type Table = &'static [(Stage, &'static str, &'static str)];
 
 /// The rejections of each domain, in order of precedence.
 pub(crate) const DOMAINS: &[(&str, Table)] = &[
+    ("limits", limits::Rejection::TABLE),
     ("tickets", tickets::TicketRejection::TABLE),
     ("currencies", currencies::CurrencyRejection::TABLE),
 ];

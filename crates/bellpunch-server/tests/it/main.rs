@@ -9,6 +9,7 @@
 
 mod client;
 mod door;
+mod limits;
 mod shapes;
 mod slow;
 mod tickets;
