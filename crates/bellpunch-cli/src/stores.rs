@@ -154,12 +154,16 @@ impl<'a> Walk<'a> {
 
     /// The next page; empty at the end.
     pub(crate) async fn page(&mut self) -> Result<Vec<(RecordKey, Versioned)>, Failure> {
-        if self.done {
-            return Ok(Vec::new());
+        // A store looks at a bounded number of records at a time: a page may be empty, and more come.
+        while !self.done {
+            let page = self.store.scan(self.partition, &self.scan).await;
+            let page = page.map_err(|failure| of_store(&failure))?;
+            self.done = page.resume.is_none();
+            self.scan.after = page.resume;
+            if !page.records.is_empty() {
+                return Ok(page.records);
+            }
         }
-        let page = self.store.scan(self.partition, &self.scan).await.map_err(|f| of_store(&f))?;
-        self.done = !page.more;
-        self.scan.after = page.records.last().map(|(key, _)| key.clone());
-        Ok(page.records)
+        Ok(Vec::new())
     }
 }

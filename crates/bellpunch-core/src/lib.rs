@@ -19,6 +19,7 @@ mod rejection;
 pub mod tickets;
 #[cfg(test)]
 mod trial;
+pub mod uploads;
 mod value;
 mod view;
 
@@ -26,14 +27,14 @@ pub use command::{AnyCommand, AnyReply, Command, IfVersion, WithoutStore};
 pub use draft::{DUE_MAX, Draft};
 pub use outcome::{
     DecidedBy, Decision, KeyOutcome, OutcomeRecord, ReadOutcome, Reply, Request, RequestError,
-    StoredReceipt, Touched, Versions, decide,
+    StoredReceipt, SweepOutcomes, Touched, Versions, decide, without_store,
 };
 pub use record::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey};
-pub use registry::{CommandSpec, ShapeError, Wire, command, commands};
+pub use registry::{CommandSpec, ShapeError, Wire, command, commands, sweep};
 pub use rejection::{Category, Reject, Rejection, Stage};
 pub use value::{
-    Amount, CurrencyCode, Duration, Fingerprint, IdempotencyKey, Key, Labels, Limit, Measure,
-    MinorUnits, Partition, PositiveUnits, SecretHash, Taking, Timestamp, Units, ValueError,
-    Version,
+    Amount, CurrencyCode, Digest, Duration, Fingerprint, IdempotencyKey, Key, Labels, Limit,
+    Measure, MinorUnits, Partition, PositiveUnits, SecretHash, Taking, Timestamp, Units,
+    ValueError, Version,
 };
 pub use view::{Due, Loaded, PendingWrite, View};

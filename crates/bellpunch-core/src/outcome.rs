@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     AnyCommand, AnyReply, Category, Command, Draft, Due, Duration, Fingerprint, IdempotencyKey,
-    Kind, Record, RecordId, RecordKey, Rejection, Timestamp, Version, View,
+    Kind, Record, RecordId, RecordKey, Rejection, Timestamp, Version, View, WithoutStore,
 };
 
 /// What a caller asks for, whole or not at all.
@@ -293,6 +293,20 @@ fn conclude(mut draft: Draft<'_>, request: &Request, at: Timestamp, decided: Dec
     }
 }
 
+/// What a request does when the store fails before it took the commit. Only a single command can
+/// go on without it: a list is as strict as its strictest member.
+pub fn without_store(view: &mut View, request: &Request, now: Timestamp) -> WithoutStore {
+    let [command] = request.commands.as_slice() else { return WithoutStore::Closed };
+    if request.dry_run {
+        return WithoutStore::Closed;
+    }
+    let mut known = Draft::new(view);
+    known.begin(request.entropy.first().copied().unwrap_or_default());
+    // The draft is dropped: what a command does without the store, it does not do to the store.
+    catch_unwind(AssertUnwindSafe(|| command.without_store_any(&mut known, now)))
+        .unwrap_or(WithoutStore::Closed)
+}
+
 /// Asks for the outcome of an idempotency key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -346,6 +360,31 @@ impl Command for ReadOutcome {
                 },
             },
         })
+    }
+}
+
+/// Removes outcomes whose time is over.
+#[derive(Clone, Debug, Serialize)]
+pub struct SweepOutcomes {
+    /// The candidates.
+    pub ids: Vec<RecordId>,
+}
+
+impl Command for SweepOutcomes {
+    const NAME: &'static str = "outcomes.sweep";
+    type Reply = usize;
+    type Rejection = Rejection;
+
+    fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<usize, Rejection> {
+        let mut removed = 0_usize;
+        for id in &self.ids {
+            let outcome = draft.get::<OutcomeRecord>(id);
+            if outcome.is_some_and(|outcome| outcome.keep_until <= now) {
+                draft.purge::<OutcomeRecord>(id);
+                removed = removed.saturating_add(1);
+            }
+        }
+        Ok(removed)
     }
 }
 

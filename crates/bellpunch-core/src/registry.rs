@@ -9,7 +9,10 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{AnyCommand, Command, ReadOutcome, ValueError, currencies, tickets};
+use crate::{
+    AnyCommand, Command, OutcomeRecord, ReadOutcome, Record, RecordId, SweepOutcomes, ValueError,
+    currencies, tickets, uploads,
+};
 
 /// What a command needs so that it can be read from a wire and described.
 #[cfg(feature = "schema")]
@@ -143,7 +146,27 @@ pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
         CommandSpec::change::<tickets::Expire>(),
         CommandSpec::read::<tickets::Read>(),
     ];
-    [OUTCOMES, CURRENCIES, TICKETS, crate::limits::COMMANDS].into_iter().flatten()
+    const UPLOADS: &[CommandSpec] = &[
+        CommandSpec::change::<uploads::Create>(),
+        CommandSpec::change::<uploads::Publish>(),
+        CommandSpec::change::<uploads::Complete>(),
+        CommandSpec::change::<uploads::Extend>(),
+        CommandSpec::change::<uploads::Abandon>(),
+        CommandSpec::change::<uploads::Download>(),
+        CommandSpec::change::<uploads::Delete>(),
+        CommandSpec::read::<uploads::Read>(),
+    ];
+    [OUTCOMES, CURRENCIES, TICKETS, UPLOADS, crate::limits::COMMANDS].into_iter().flatten()
+}
+
+/// The command that removes records of this kind whose time has come; each is looked at again when
+/// it is decided. `None` for kinds that are not swept.
+#[must_use]
+pub fn sweep(kind: &str, ids: Vec<RecordId>) -> Option<Arc<dyn AnyCommand>> {
+    if kind == OutcomeRecord::KIND.name() {
+        return Some(Arc::new(SweepOutcomes { ids }));
+    }
+    crate::limits::sweep(kind, ids.clone()).or_else(|| tickets::sweep(kind, ids))
 }
 
 /// The command of this name.

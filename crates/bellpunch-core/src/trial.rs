@@ -121,6 +121,12 @@ impl World {
         self.run(millis, &request)
     }
 
+    /// A record as it is stored.
+    pub(crate) fn record<R: crate::Record>(&mut self, id: &crate::RecordId) -> R {
+        let stored = self.view.read::<R>(&R::key(id)).ok().and_then(|seen| seen.value);
+        (*stored.unwrap()).clone()
+    }
+
     fn decide(&mut self, millis: i64, (name, content): Call<'_>, mode: Mode<'_>) -> Answer {
         let parsed = (command(name).unwrap().parse)(content);
         let command = match parsed {

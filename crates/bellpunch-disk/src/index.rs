@@ -21,6 +21,8 @@ use crate::format::{COPY_BYTES, Operation, Placed, WriteRef};
 pub(crate) const COMMIT_IDS_MAX: usize = 65_536;
 /// What an entry costs beside its id: itself, its share of a tree node, the id's header.
 const ENTRY_BYTES: usize = 128;
+/// Records looked at for one page of a scan: the index is locked meanwhile.
+const SCAN_VISITS_MAX: usize = 4_096;
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -259,13 +261,15 @@ impl Index {
         &self,
         partition: &Partition,
         scan: &Scan,
-    ) -> (Vec<(RecordKey, Seen)>, bool) {
+    ) -> (Vec<(RecordKey, Seen)>, Option<RecordKey>) {
         let mut found = Vec::new();
         let Some(shelf) = self.shelves.get(partition) else {
-            return (found, false);
+            return (found, None);
         };
         let start = scan.start();
         let prefix = RecordId::stored(&scan.prefix);
+        let mut last = None;
+        let mut visits = 0_usize;
         for (kind, drawer) in shelf.range(&start.kind..) {
             if scan.kind.as_ref().is_some_and(|wanted| wanted < kind) {
                 break;
@@ -280,20 +284,21 @@ impl Index {
                 if !id.as_str().starts_with(&scan.prefix) {
                     break;
                 }
-                let key = || RecordKey { kind: kind.clone(), id: id.clone() };
+                let key = |id: &RecordId| RecordKey { kind: kind.clone(), id: id.clone() };
+                if found.len() == scan.limit || visits == SCAN_VISITS_MAX {
+                    return (found, last);
+                }
+                visits = visits.saturating_add(1);
+                last = Some(key(id));
                 let due = entry.sweep_at.time();
-                if entry.deleted == Deleted::Yes
-                    || scan.due_by.is_some_and(|by| due.is_none_or(|due| by < due))
-                {
-                    continue;
+                let wanted = entry.deleted == Deleted::No
+                    && scan.due_by.is_none_or(|by| due.is_some_and(|due| due <= by));
+                if wanted {
+                    found.push((key(id), entry.seen(drawer.floor)));
                 }
-                if found.len() == scan.limit {
-                    return (found, true);
-                }
-                found.push((key(), entry.seen(drawer.floor)));
             }
         }
-        (found, false)
+        (found, None)
     }
 
     /// The partitions after one.

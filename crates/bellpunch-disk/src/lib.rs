@@ -26,6 +26,7 @@
 //! ```
 
 mod batch;
+mod blobs;
 mod committer;
 mod compaction;
 mod config;
@@ -38,6 +39,7 @@ mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use blobs::DiskBlobs;
 pub use config::{DiskConfig, OpenError, OpenErrorKind};
 pub use files::{File, Files};
 pub use store::{DiskReport, DiskStore};

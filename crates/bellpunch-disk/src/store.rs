@@ -166,7 +166,7 @@ impl DiskStore {
     fn scan_now(&self, partition: &Partition, scan: &Scan) -> Result<Page, Failure> {
         self.running()?;
         let index = self.index();
-        let (found, more) = index.page(partition, scan);
+        let (found, resume) = index.page(partition, scan);
         let opened = |(key, seen): (RecordKey, Seen)| (key, seen.open(&index));
         let found: Vec<_> = found.into_iter().map(opened).collect();
         drop(index);
@@ -175,7 +175,7 @@ impl DiskStore {
             Ok((key, versioned))
         };
         let records = found.into_iter().map(fetch).collect::<Result<_, Failure>>()?;
-        Ok(Page { records, more })
+        Ok(Page { records, resume })
     }
 }
 

@@ -132,12 +132,21 @@ async fn scan(
     let mut scan = Scan::of(kind.clone(), page.limit);
     scan.prefix.clone_from(&page.prefix);
     scan.after = page.after.as_ref().map(|id| RecordKey { kind, id: RecordId::stored(id) });
-    let found = app.engine.scan(partition, &scan).await;
-    let found = found.map_err(|error| Problem::of_error(&error))?;
-    let ids: Vec<RecordId> = found.records.into_iter().map(|(key, _)| key.id).collect();
-    let last = ids.last().filter(|_| found.more);
-    let next = last.map(|id| sealed(id.as_str()));
-    Ok((ids, next))
+    let mut ids: Vec<RecordId> = Vec::new();
+    // A store looks at a bounded number of records at a time; a page is filled from several looks.
+    loop {
+        scan.limit = page.limit.saturating_sub(ids.len());
+        let found = app.engine.scan(partition, &scan).await;
+        let found = found.map_err(|error| Problem::of_error(&error))?;
+        ids.extend(found.records.into_iter().map(|(key, _)| key.id));
+        match found.resume {
+            None => return Ok((ids, None)),
+            Some(resume) if page.limit <= ids.len() => {
+                return Ok((ids, Some(sealed(resume.id.as_str()))));
+            }
+            Some(resume) => scan.after = Some(resume),
+        }
+    }
 }
 
 async fn read(

@@ -10,13 +10,18 @@
 //! A backend is one implementation of [`Store`] and one call to the conformance kit,
 //! the module `kit` (feature `kit`).
 
+mod blob;
 mod commit;
+#[cfg(any(test, feature = "fault"))]
+pub mod fault;
 #[cfg(any(test, feature = "kit"))]
 pub mod kit;
 mod memory;
 mod store;
 
+pub use bellpunch_core::uploads::{BlobName, StoredBlob};
 pub use bellpunch_core::{Kind, Partition, RecordId, RecordKey, Timestamp, Version};
+pub use blob::{BlobReader, BlobStore, BlobWriter, MemoryBlobs};
 pub use commit::{Commit, CommitId, CommitResult, Precondition, Versioned, Write, WriteValue};
 pub use memory::{MemoryConfig, MemoryStore};
 pub use store::{

@@ -19,6 +19,8 @@ use crate::{
 
 /// Bytes that a record is counted with beside its key and value.
 const RECORD_BYTES: usize = 160;
+/// Records looked at for one page of a scan.
+const SCAN_VISITS_MAX: usize = 4_096;
 /// How many commit ids are remembered.
 const COMMIT_IDS_MAX: usize = 65_536;
 
@@ -215,18 +217,20 @@ impl Shelf {
         } else {
             Bound::Included(&start)
         };
-        for (key, record) in self.records.range((from, Bound::Unbounded)) {
-            if scan.kind.as_ref().is_some_and(|kind| *kind < key.kind) {
+        let mut last: Option<&RecordKey> = None;
+        for (visited, (key, record)) in self.records.range((from, Bound::Unbounded)).enumerate() {
+            let other_kind = scan.kind.as_ref().is_some_and(|kind| *kind < key.kind);
+            if other_kind || (scan.kind.is_some() && !key.id.as_str().starts_with(&scan.prefix)) {
                 break;
             }
-            if record.value.is_none() || !scan.wants(key, record.sweep_at) {
-                continue;
-            }
-            if page.records.len() == scan.limit {
-                page.more = true;
+            if page.records.len() == scan.limit || visited == SCAN_VISITS_MAX {
+                page.resume = last.cloned();
                 break;
             }
-            page.records.push((key.clone(), record.clone()));
+            last = Some(key);
+            if record.value.is_some() && scan.wants(key, record.sweep_at) {
+                page.records.push((key.clone(), record.clone()));
+            }
         }
         page
     }

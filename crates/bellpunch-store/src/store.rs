@@ -93,6 +93,8 @@ pub enum FailureKind {
     Corrupt,
     /// The commit exceeds the store's maxima.
     TooLarge,
+    /// A blob of this name was written before.
+    Exists,
 }
 
 /// Something broke. Nothing was applied.
@@ -179,8 +181,9 @@ impl Scan {
 pub struct Page {
     /// In order.
     pub records: Vec<(RecordKey, Versioned)>,
-    /// Whether there may be more after the last one.
-    pub more: bool,
+    /// The last record looked at, if there may be more after it: pass it as `after`. A store looks
+    /// at a bounded number at a time, so a page may be short, or empty, and not the last.
+    pub resume: Option<RecordKey>,
 }
 
 /// One page of partitions, in byte order.

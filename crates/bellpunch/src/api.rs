@@ -232,3 +232,28 @@ pub struct EngineStats {
     /// Bytes of records kept decoded.
     pub cache_bytes: u64,
 }
+
+impl EngineStats {
+    /// Adds the counts of another shard.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, count) in self.commits.iter_mut().zip(other.commits) {
+            *sum = sum.saturating_add(count);
+        }
+        for (sum, count) in self.storeless.iter_mut().zip(other.storeless) {
+            *sum = sum.saturating_add(count);
+        }
+        for (sum, count) in [
+            (&mut self.commands_committed, other.commands_committed),
+            (&mut self.queued, other.queued),
+            (&mut self.queue_full, other.queue_full),
+            (&mut self.conflict_retries, other.conflict_retries),
+            (&mut self.contended, other.contended),
+            (&mut self.unknown_open, other.unknown_open),
+            (&mut self.unknown_resolved, other.unknown_resolved),
+            (&mut self.panics, other.panics),
+            (&mut self.cache_bytes, other.cache_bytes),
+        ] {
+            *sum = sum.saturating_add(count);
+        }
+    }
+}

@@ -1,25 +1,26 @@
 //! The engine: takes commands, gives outcomes.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bellpunch_core::{
-    AnyCommand, Command, Decision, Fingerprint, Key, Loaded, Partition, RecordKey, Reply, Request,
-    Timestamp, View, decide,
+    AnyCommand, Command, Fingerprint, IdempotencyKey, Key, Partition, Reply, Request, Timestamp,
 };
-use bellpunch_store::{
-    Clock, Commit, CommitId, CommitResult, Page, PartitionPage, Precondition, Scan, Store,
-    Versioned, Write, WriteValue,
-};
+use bellpunch_store::{Clock, Failure, FailureKind, Page, PartitionPage, Scan, Store};
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
+use crate::driver::{self, Answer, Message, lock};
 use crate::{
     AnyOutcome, AnyReceipt, CallOptions, EngineConfig, EngineStats, Error, ErrorKind, Outcome,
-    Receipt, Refusal,
+    Receipt,
 };
 
-/// Takes commands, gives outcomes. Cheap to clone.
+/// How long an executor may take to say what became of a command whose caller gave up.
+const LAST_WORD: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Takes commands, gives outcomes. Cheap to clone; stops when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Engine(Arc<Inner>);
 
@@ -28,7 +29,15 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     config: EngineConfig,
-    views: Mutex<BTreeMap<Partition, View>>,
+    shards: Vec<Shard>,
+    next_caller: AtomicU64,
+    draining: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Shard {
+    inbox: mpsc::Sender<Message>,
+    stats: Arc<Mutex<EngineStats>>,
 }
 
 fn random() -> u128 {
@@ -37,10 +46,47 @@ fn random() -> u128 {
     u128::from_le_bytes(bytes)
 }
 
+/// The SHA-256 of what is asked for: partition, and each command's name and content.
+fn fingerprint(partition: &Partition, commands: &[Arc<dyn AnyCommand>]) -> Fingerprint {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(partition.as_str().as_bytes());
+    for command in commands {
+        part(command.name().as_bytes());
+        part(&command.content());
+    }
+    Fingerprint::new(hash.finalize().into())
+}
+
 impl Engine {
-    /// Starts an engine on a store. Needs a tokio runtime.
+    /// Starts an engine on a store, with its shards and its sweeper. Needs a tokio runtime with
+    /// time.
     pub fn start(store: Arc<dyn Store>, clock: Arc<dyn Clock>, config: EngineConfig) -> Self {
-        Self(Arc::new(Inner { store, clock, config, views: Mutex::default() }))
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let count = if config.shards == 0 { cores() } else { config.shards };
+        let mut per_shard = config.clone();
+        per_shard.cache_bytes_max = config.cache_bytes_max.div_ceil(count);
+        let shards = (0..count)
+            .map(|_| {
+                let seed = u64::try_from(random() >> 64).expect("64 bits are left");
+                let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
+                let (inbox, stats) = driver::start(store, clock, (per_shard.clone(), seed));
+                Shard { inbox, stats }
+            })
+            .collect();
+        let inner = Arc::new(Inner {
+            store,
+            clock,
+            config,
+            shards,
+            next_caller: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+        });
+        crate::sweep::start(&inner.config, Sweeping(Arc::downgrade(&inner)));
+        Self(inner)
     }
 
     /// Sends one command and waits for its outcome.
@@ -54,22 +100,24 @@ impl Engine {
         options: CallOptions,
     ) -> Result<Outcome<C::Reply>, Error> {
         let outcome = self.send(partition, vec![Arc::new(command)], options).await?;
-        Ok(match outcome {
-            AnyOutcome::Rejected(refusal) => Outcome::Rejected(refusal),
-            AnyOutcome::Accepted(receipt) => {
-                let AnyReceipt { at, replayed, decided_by, versions, as_of, mut replies, .. } =
-                    receipt;
-                let reply = match replies.pop().expect("one command has one reply") {
-                    Reply::Fresh(reply) => {
-                        *reply.into_any().downcast().expect("the reply is of its command's type")
-                    }
-                    other => serde_json::from_value(other.to_json()).map_err(|cause| {
-                        Error::new(ErrorKind::Internal, format!("a recorded reply: {cause}"))
-                    })?,
-                };
-                Outcome::Accepted(Receipt { at, replayed, decided_by, versions, as_of, reply })
+        let mut receipt = match outcome {
+            AnyOutcome::Rejected(refusal) => return Ok(Outcome::Rejected(refusal)),
+            AnyOutcome::Accepted(receipt) => receipt,
+        };
+        let reply = match receipt.replies.pop().expect("one command has one reply") {
+            Reply::Fresh(reply) => {
+                *reply.into_any().downcast().expect("the reply is of its command's type")
             }
-        })
+            recorded @ (Reply::Recorded(_) | _) => serde_json::from_value(recorded.to_json())
+                .map_err(|cause| {
+                    Error::new(
+                        ErrorKind::Internal,
+                        format!("a recorded reply cannot be read: {cause}"),
+                    )
+                })?,
+        };
+        let AnyReceipt { at, replayed, decided_by, versions, as_of, .. } = receipt;
+        Ok(Outcome::Accepted(Receipt { at, replayed, decided_by, versions, as_of, reply }))
     }
 
     /// Sends commands, all or nothing, decided in order, and waits for their outcome.
@@ -83,120 +131,59 @@ impl Engine {
         options: CallOptions,
     ) -> Result<AnyOutcome, Error> {
         let key = options.key.map(|key| {
-            let mut hash = Sha256::new();
-            hash.update(partition.as_str());
-            for command in &commands {
-                hash.update([0]);
-                hash.update(command.name());
-                hash.update([0]);
-                hash.update(command.content());
-            }
-            (key, Fingerprint::new(hash.finalize().into()))
+            let fingerprint = fingerprint(partition, &commands);
+            (key, fingerprint)
         });
-        let request = Request {
-            entropy: commands.iter().map(|_| random()).collect(),
-            commands,
-            key,
-            keep: self.0.config.keep_outcomes,
-            dry_run: options.dry_run,
+        let request = self.request(commands, key, options.dry_run);
+        let caller = self.0.next_caller.fetch_add(1, Ordering::Relaxed);
+        let (reply, mut answer) = oneshot::channel();
+        let inbox = &self.shard(partition).inbox;
+        let message = Message::Send {
+            partition: partition.clone(),
+            request: Box::new(request),
+            caller,
+            reply,
         };
-        let store = &self.0.store;
-        let failed = |failure: bellpunch_store::Failure| {
-            Error::new(ErrorKind::StoreUnavailable, failure.to_string())
-        };
-        let mut views = self.0.views.lock().await;
-        let view = views.entry(partition.clone()).or_default();
-        loop {
-            let now = self.0.clock.now();
-            match decide(view, &request, now) {
-                Decision::Load { records, due } => {
-                    let loaded = store.read(partition, &records).await.map_err(failed)?;
-                    for (key, versioned) in records.into_iter().zip(loaded) {
-                        load(view, key, versioned);
-                    }
-                    for due in due {
-                        let mut scan = Scan::of(due.kind.clone(), bellpunch_core::DUE_MAX);
-                        scan.prefix.clone_from(&due.prefix);
-                        scan.due_by = due.over_only.then_some(now);
-                        let page = store.scan(partition, &scan).await.map_err(failed)?;
-                        view.answer(due, page.records.into_iter().map(|(key, _)| key.id).collect());
-                    }
+        if let Err(cause) = inbox.try_send(message) {
+            return Err(match cause {
+                mpsc::error::TrySendError::Full(_) => {
+                    Error::new(ErrorKind::Overloaded, "this shard's queue is full")
                 }
-                Decision::Failed(error) => {
-                    return Err(Error::new(ErrorKind::Internal, format!("{error:?}")));
+                mpsc::error::TrySendError::Closed(_) => {
+                    Error::new(ErrorKind::Draining, "this node is stopping")
                 }
-                Decision::Rejected { index, rejection, at, as_of, .. } => {
-                    let decided_by = bellpunch_core::DecidedBy::Store;
-                    return Ok(AnyOutcome::Rejected(Refusal {
-                        index,
-                        rejection,
-                        at,
-                        as_of,
-                        decided_by,
-                    }));
-                }
-                Decision::Accepted {
-                    replies,
-                    at,
-                    replayed,
-                    versions,
-                    as_of,
-                    touched,
-                    deadline,
-                } => {
-                    let commit = Commit {
-                        id: CommitId::new(random()),
-                        partition: partition.clone(),
-                        now,
-                        deadline,
-                        preconditions: touched
-                            .reads
-                            .iter()
-                            .map(|key| Precondition {
-                                key: key.clone(),
-                                version: view.expected(key),
-                            })
-                            .collect(),
-                        writes: touched.writes.iter().map(|key| write(view, key)).collect(),
-                    };
-                    let result = if commit.writes.is_empty() {
-                        Some(CommitResult::Committed { at })
-                    } else {
-                        store.commit(vec![Arc::new(commit)]).await.pop()
-                    };
-                    match result {
-                        Some(CommitResult::Committed { .. }) => {
-                            view.settle(&touched.writes);
-                            let dry_run = request.dry_run;
-                            let decided_by = bellpunch_core::DecidedBy::Store;
-                            return Ok(AnyOutcome::Accepted(AnyReceipt {
-                                at,
-                                replayed,
-                                decided_by,
-                                dry_run,
-                                versions,
-                                as_of,
-                                replies,
-                            }));
-                        }
-                        Some(CommitResult::Conflict { current }) => {
-                            view.discard(&touched.writes);
-                            for (key, versioned) in current {
-                                load(view, key, versioned);
-                            }
-                        }
-                        other => {
-                            view.discard(&touched.writes);
-                            return Err(Error::new(
-                                ErrorKind::StoreUnavailable,
-                                format!("{other:?}"),
-                            ));
-                        }
-                    }
-                }
-                other => return Err(Error::new(ErrorKind::Internal, format!("{other:?}"))),
-            }
+            });
         }
+        let patience = options.timeout.unwrap_or(self.0.config.timeout);
+        if let Ok(answer) = timeout(patience, &mut answer).await {
+            return answer.unwrap_or_else(|_| Err(lost()));
+        }
+        // What no commit carries yet is taken back; of the rest nobody can tell in time.
+        let _ = inbox.try_send(Message::GaveUp { partition: partition.clone(), caller });
+        let word: Result<Result<Answer, _>, _> = timeout(LAST_WORD, answer).await;
+        word.unwrap_or_else(|_| Ok(Err(lost()))).unwrap_or_else(|_| Err(lost()))
+    }
+
+    #[expect(clippy::fn_params_excessive_bools, reason = "a field of the caller's own options")]
+    fn request(
+        &self,
+        commands: Vec<Arc<dyn AnyCommand>>,
+        key: Option<(IdempotencyKey, Fingerprint)>,
+        dry_run: bool,
+    ) -> Request {
+        let entropy = commands.iter().map(|_| random()).collect();
+        Request { commands, entropy, key, keep: self.0.config.keep_outcomes, dry_run }
+    }
+
+    /// The shard of a partition (FNV-1a: stable, and spread well enough over a few).
+    fn shard(&self, partition: &Partition) -> &Shard {
+        let hash = partition.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let count = u64::try_from(self.0.shards.len()).expect("a few shards");
+        let place = hash.checked_rem(count).expect("there is a shard");
+        let place = usize::try_from(place).expect("below the number of shards");
+        self.0.shards.get(place).expect("below the number of shards")
     }
 
     /// A page of records as stored, for lists: read each one by a command to see it as of now.
@@ -204,11 +191,7 @@ impl Engine {
     /// # Errors
     /// If the store fails.
     pub async fn scan(&self, partition: &Partition, scan: &Scan) -> Result<Page, Error> {
-        self.0
-            .store
-            .scan(partition, scan)
-            .await
-            .map_err(|failure| Error::new(ErrorKind::StoreUnavailable, failure.to_string()))
+        self.0.store.scan(partition, scan).await.map_err(|failure| store_error(&failure))
     }
 
     /// A page of partition names.
@@ -220,11 +203,7 @@ impl Engine {
         after: Option<&Partition>,
         limit: usize,
     ) -> Result<PartitionPage, Error> {
-        self.0
-            .store
-            .partitions(after, limit)
-            .await
-            .map_err(|failure| Error::new(ErrorKind::StoreUnavailable, failure.to_string()))
+        self.0.store.partitions(after, limit).await.map_err(|failure| store_error(&failure))
     }
 
     /// The time now, as decisions would see it.
@@ -242,44 +221,72 @@ impl Engine {
     /// Whether commands are taken.
     ///
     /// # Errors
-    /// `Draining`, or `StoreUnavailable` with the reason.
+    /// `Draining`.
     pub fn ready(&self) -> Result<(), Error> {
+        if self.0.draining.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Draining, "this node is stopping"));
+        }
         Ok(())
     }
 
-    /// Counts since the start.
+    /// Counts since the start, over all shards.
     #[must_use]
     pub fn stats(&self) -> EngineStats {
-        EngineStats::default()
+        let mut sum = EngineStats::default();
+        for shard in &self.0.shards {
+            sum.add(&lock(&shard.stats));
+        }
+        sum
     }
 
-    /// What the store says of itself.
+    /// The store.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.0.store
     }
 
     /// Takes no more commands, answers all that were taken, and returns when that is done.
-    pub async fn drain(&self) {}
-}
-
-fn load(view: &mut View, key: RecordKey, versioned: Versioned) {
-    let Versioned { version, at, value, .. } = versioned;
-    view.load(key, Loaded { version, at, value });
-}
-
-fn write(view: &View, key: &RecordKey) -> Write {
-    let pending = view.pending(key).expect("what was written is pending");
-    let value = match &pending.value {
-        Some(value) => WriteValue::Put(value.encode().into()),
-        None if pending.purge => WriteValue::Purge,
-        None => WriteValue::Delete,
-    };
-    Write {
-        key: key.clone(),
-        version: pending.version,
-        at: pending.at,
-        sweep_at: pending.sweep_at,
-        value,
+    pub async fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+        let mut ends = Vec::new();
+        for shard in &self.0.shards {
+            let (done, end) = oneshot::channel();
+            if shard.inbox.send(Message::Drain(done)).await.is_ok() {
+                ends.push(end);
+            }
+        }
+        for end in ends {
+            // A shard that is gone has nothing left to answer.
+            let _ = end.await;
+        }
     }
 }
+
+/// The engine as its sweeper holds it: not alive because of it.
+#[derive(Debug)]
+pub(crate) struct Sweeping(std::sync::Weak<Inner>);
+
+impl Sweeping {
+    pub(crate) fn engine(&self) -> Option<Engine> {
+        self.0.upgrade().filter(|inner| !inner.draining.load(Ordering::Relaxed)).map(Engine)
+    }
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::Unknown, "the outcome was not known in time")
+}
+
+fn store_error(failure: &Failure) -> Error {
+    let kind = match failure.kind() {
+        FailureKind::Corrupt => ErrorKind::Internal,
+        FailureKind::Unavailable
+        | FailureKind::Full
+        | FailureKind::Throttled
+        | FailureKind::TooLarge
+        | _ => ErrorKind::StoreUnavailable,
+    };
+    Error::new(kind, failure.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,10 @@
 
 mod api;
 mod clock;
+mod driver;
 mod engine;
+mod executor;
+mod sweep;
 
 pub use api::{
     AnyOutcome, AnyReceipt, CallOptions, EngineConfig, EngineStats, Error, ErrorKind, Outcome,

@@ -313,6 +313,16 @@ impl Record for Quota {
 }
 
 impl Quota {
+    /// Since when it is revoked, if it is.
+    pub(crate) const fn revoked_at(&self) -> Option<Timestamp> {
+        self.revoked_at
+    }
+
+    /// Usable before this instant.
+    pub(crate) const fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
     /// The quota as time alone has made it by `now`: due refills applied, once each.
     pub(super) fn at(&self, now: Timestamp) -> Self {
         let mut quota = self.clone();

@@ -11,7 +11,7 @@ mod units;
 
 pub use money::{Amount, CurrencyCode, Measure, MinorUnits, Taking};
 pub use name::{Fingerprint, IdempotencyKey, Key, Labels, Partition};
-pub use secret::SecretHash;
+pub use secret::{Digest, SecretHash};
 pub use time::{Duration, Timestamp};
 pub use units::{Limit, PositiveUnits, Units, Version};
 

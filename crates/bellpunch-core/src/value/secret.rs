@@ -51,33 +51,100 @@ impl fmt::Debug for SecretHash {
 
 impl Serialize for SecretHash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut hex = String::with_capacity(64);
-        for byte in self.0 {
-            write!(hex, "{byte:02x}").expect("writing to a string succeeds");
-        }
-        serializer.serialize_str(&hex)
+        serializer.serialize_str(&hex(&self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for SecretHash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let hex = <Cow<'_, str>>::deserialize(deserializer)?;
-        if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(D::Error::custom(WRONG));
-        }
-        let mut hash = [0; 32];
-        for (byte, pair) in hash.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| D::Error::custom(WRONG))?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| D::Error::custom(WRONG))?;
-        }
-        Ok(Self(hash))
+        let text = <Cow<'_, str>>::deserialize(deserializer)?;
+        unhex(&text).map(Self).map_err(D::Error::custom)
     }
+}
+
+/// The SHA-256 of some bytes. JSON: 64 hex digits.
+///
+/// ```
+/// use bellpunch_core::Digest;
+/// assert_eq!(Digest::new([171; 32]).to_string(), "ab".repeat(32));
+/// ```
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest as a door computed it.
+    #[must_use]
+    pub const fn new(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <Cow<'_, str>>::deserialize(deserializer)?;
+        unhex(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in bytes {
+        write!(hex, "{byte:02x}").expect("writing to a string succeeds");
+    }
+    hex
+}
+
+fn unhex(hex: &str) -> Result<[u8; 32], ValueError> {
+    if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(WRONG);
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        let pair = std::str::from_utf8(pair).map_err(|_| WRONG)?;
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| WRONG)?;
+    }
+    Ok(bytes)
 }
 
 #[cfg(feature = "schema")]
 impl schemars::JsonSchema for SecretHash {
     fn schema_name() -> Cow<'static, str> {
         "SecretHash".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$" })
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Digest {
+    fn schema_name() -> Cow<'static, str> {
+        "Digest".into()
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

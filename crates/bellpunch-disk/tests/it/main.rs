@@ -1,4 +1,7 @@
 //! Tests of the disk store.
+#![expect(clippy::unwrap_used, reason = "tests stop at the unexpected")]
+#![expect(clippy::indexing_slicing, reason = "tests stop at the unexpected")]
+#![expect(clippy::arithmetic_side_effects, reason = "overflow is checked, and ends the test")]
 
 mod kit;
 

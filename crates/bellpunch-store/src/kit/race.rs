@@ -42,7 +42,7 @@ fn write(
             .collect();
         keys.sort();
         keys.dedup();
-        if next(&mut seed) % 2 == 0 {
+        if next(&mut seed).is_multiple_of(2) {
             keys.reverse();
         }
         let found = block_on(store.read(&base.partition, &keys)).unwrap();

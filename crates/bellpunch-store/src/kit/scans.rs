@@ -20,11 +20,10 @@ fn all(bench: &Bench, mut scan: Scan) -> Vec<RecordKey> {
         let page = bench.scan(&scan);
         assert!(page.records.len() <= scan.limit, "a page has at most so many");
         keys.extend(page.records.iter().map(|(key, _)| key.clone()));
-        if !page.more {
-            return keys;
-        }
-        scan.after = keys.last().cloned();
-        assert!(!page.records.is_empty(), "a page that is not the last has records");
+        let Some(resume) = page.resume else { return keys };
+        assert!(scan.after.as_ref().is_none_or(|after| *after < resume), "pages go on");
+        assert!(keys.last().is_none_or(|last| *last <= resume), "nothing shown is shown again");
+        scan.after = Some(resume);
     }
 }
 

@@ -1,0 +1,79 @@
+//! Answers as they are prepared, before they may be told.
+
+use bellpunch_core::{DecidedBy, Decision, Reply, RequestError, Timestamp, Touched, Versions};
+
+use crate::{AnyOutcome, AnyReceipt, Error, ErrorKind, Refusal};
+
+/// An answer, with what it rests on.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) outcome: AnyOutcome,
+    pub(crate) touched: Touched,
+    pub(crate) deadline: Option<Timestamp>,
+}
+
+/// What came of asking the rule.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// It answered.
+    Answer(Prepared),
+    /// Records are missing.
+    Load(Vec<bellpunch_core::RecordKey>, Vec<bellpunch_core::Due>),
+    /// It could not be asked.
+    Broken(Error),
+}
+
+/// Turns a decision into an answer.
+pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
+    match decision {
+        Decision::Load { records, due } => Asked::Load(records, due),
+        Decision::Accepted { replies, at, replayed, versions, as_of, touched, deadline } => {
+            let receipt = AnyReceipt {
+                at,
+                replayed,
+                decided_by: DecidedBy::Store,
+                dry_run: dry_run == DryRun::Yes,
+                versions,
+                as_of,
+                replies,
+            };
+            Asked::Answer(Prepared { outcome: AnyOutcome::Accepted(receipt), touched, deadline })
+        }
+        Decision::Rejected { index, rejection, at, as_of, touched } => {
+            let decided_by = DecidedBy::Store;
+            let refusal = Refusal { index, rejection, at, as_of, decided_by };
+            let outcome = AnyOutcome::Rejected(refusal);
+            Asked::Answer(Prepared { outcome, touched, deadline: None })
+        }
+        Decision::Failed(RequestError::Undecodable { record, cause }) => {
+            Asked::Broken(Error::new(ErrorKind::Internal, format!("record {record}: {cause}")))
+        }
+        Decision::Failed(RequestError::Panicked { command }) => Asked::Broken(Error::new(
+            ErrorKind::Internal,
+            format!("the rule of {command} panicked"),
+        )),
+        other @ (Decision::Failed(_) | _) => {
+            Asked::Broken(Error::new(ErrorKind::Internal, format!("{other:?}")))
+        }
+    }
+}
+
+/// Whether the draft is to be dropped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum DryRun {
+    Yes,
+    No,
+}
+
+/// An acceptance without the store.
+pub(crate) fn storeless(reply: Reply, at: Timestamp, decided_by: DecidedBy) -> AnyOutcome {
+    AnyOutcome::Accepted(AnyReceipt {
+        at,
+        replayed: false,
+        decided_by,
+        dry_run: false,
+        versions: Versions::new(),
+        as_of: Versions::new(),
+        replies: vec![reply],
+    })
+}

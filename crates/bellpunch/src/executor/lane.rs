@@ -1,0 +1,611 @@
+//! A lane: the queue, the records and the one commit in flight of one partition.
+//!
+//! Invariant: a lane is idle, or it waits for exactly one thing (a read, a commit, a resolution, a
+//! pause). What a batch wrote is pending in the view exactly while that batch exists.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration as Span;
+
+use bellpunch_core::{
+    DecidedBy, Decision, IdempotencyKey, Loaded, Partition, RecordKey, Reply, Request, Timestamp,
+    View, WithoutStore, decide, without_store,
+};
+use bellpunch_store::{Commit, CommitResult, Failure, FailureKind, Resolution, Sharing, Versioned};
+
+use super::answer::{Asked, DryRun, Prepared, prepare, storeless};
+use super::batch::{Batch, Member, Waiting};
+use super::{Caller, Desk, Op, Output, ReadResult, Rules, Turn};
+use crate::{AnyOutcome, Error, ErrorKind};
+
+/// Callers that may wait for one idempotency key.
+const SAME_KEY_MAX: u32 = 17;
+/// Bytes of node-local counters, used while the store is down.
+const LOCAL_BYTES_MAX: usize = 1 << 20;
+/// The longest pause between two attempts.
+const PAUSE_MAX: Span = Span::from_secs(1);
+
+/// A commit, and how often it was sent.
+#[derive(Debug)]
+struct Sent {
+    commit: Arc<Commit>,
+    times: u32,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// Records are being read; the batch so far is kept.
+    Reading {
+        batch: Batch,
+        asked: usize,
+    },
+    Committing {
+        op: Op,
+        batch: Batch,
+        sent: Sent,
+    },
+    /// The reply of a commit was lost, and it cannot be sent again: its fate is being asked for.
+    Resolving {
+        batch: Batch,
+        sent: Sent,
+        current: Vec<(RecordKey, Versioned)>,
+    },
+    /// A pause before a commit is sent again.
+    Pausing {
+        batch: Batch,
+        sent: Sent,
+    },
+    /// A pause after a conflict, before deciding again.
+    Resting,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Lane {
+    partition: Partition,
+    view: View,
+    /// Counters of rate limits that go on without the store; never committed.
+    local: View,
+    queue: VecDeque<Waiting>,
+    keys: BTreeMap<IdempotencyKey, u32>,
+    state: State,
+    /// The next batch takes this many commands at most: 1 after one was too large or damaged.
+    batch_max: usize,
+}
+
+impl Lane {
+    pub(crate) fn new(partition: Partition) -> Self {
+        Self {
+            partition,
+            view: View::default(),
+            local: View::default(),
+            queue: VecDeque::new(),
+            keys: BTreeMap::new(),
+            state: State::Idle,
+            batch_max: usize::MAX,
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle) && self.queue.is_empty()
+    }
+
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.view.bytes().saturating_add(self.local.bytes())
+    }
+
+    /// Drops clean records. Not while records are read for a batch: it would need them again.
+    pub(crate) fn evict(&mut self, bytes_max: usize, visits: usize) {
+        if !matches!(self.state, State::Reading { .. }) {
+            self.view.evict(bytes_max.saturating_sub(self.local.bytes()), visits);
+        }
+    }
+
+    /// Takes a command, or says at once that it cannot.
+    pub(crate) fn enqueue(
+        &mut self,
+        caller: Caller,
+        request: Request,
+        rules: &Rules,
+    ) -> Result<(), Error> {
+        if rules.config.queue_max <= self.queue.len() {
+            let message = format!("{} commands wait for this partition", self.queue.len());
+            return Err(Error::new(ErrorKind::Overloaded, message));
+        }
+        if let Some((key, _)) = &request.key {
+            let waiting = self.keys.entry(key.clone()).or_default();
+            if SAME_KEY_MAX <= *waiting {
+                let message = "16 callers already wait for this idempotency key";
+                return Err(Error::new(ErrorKind::KeyInProgress, message));
+            }
+            *waiting = waiting.saturating_add(1);
+        }
+        let not_before = Timestamp::EPOCH;
+        self.queue.push_back(Waiting { caller, request, conflicts: 0, not_before, gone: false });
+        Ok(())
+    }
+
+    fn answer(&mut self, waiting: &Waiting, result: Result<AnyOutcome, Error>, desk: &mut Desk) {
+        desk.stats.queued = desk.stats.queued.saturating_sub(1);
+        if let Some(key) = waiting.key()
+            && let Some(count) = self.keys.get_mut(key)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.keys.remove(key);
+            }
+        }
+        if !waiting.gone {
+            desk.reply(waiting.caller, result);
+        }
+    }
+
+    /// The caller's time is up: a command that no commit carries yet is taken back.
+    pub(crate) fn gave_up(&mut self, caller: Caller, desk: &mut Desk) {
+        if let Some(place) = self.queue.iter().position(|waiting| waiting.caller == caller) {
+            let waiting = self.queue.remove(place).expect("the place was just found");
+            let error = Error::new(ErrorKind::TimedOut, "the time was over before it was its turn");
+            self.answer(&waiting, Err(error), desk);
+            return;
+        }
+        let batch = match &mut self.state {
+            State::Reading { batch, .. }
+            | State::Committing { batch, .. }
+            | State::Resolving { batch, .. }
+            | State::Pausing { batch, .. } => batch,
+            State::Idle | State::Resting => return,
+        };
+        let waiting = batch.members.iter_mut().map(|member| &mut member.waiting);
+        if let Some(waiting) = { waiting }.find(|waiting| waiting.caller == caller) {
+            waiting.gone = true;
+            let message = "the commit is on its way; its outcome was not known in time";
+            desk.reply(caller, Err(Error::new(ErrorKind::Unknown, message)));
+        }
+    }
+
+    /// Decides as many waiting commands as one batch may have, if nothing is waited for.
+    pub(crate) fn run(&mut self, turn: &mut Turn<'_>) {
+        if matches!(self.state, State::Idle) && !self.queue.is_empty() {
+            self.decide(Batch::default(), turn);
+        }
+    }
+
+    fn decide(&mut self, mut batch: Batch, turn: &mut Turn<'_>) {
+        let commands_max = turn.rules.config.batch_max.min(self.batch_max);
+        let records_max = turn.rules.records_max.div_ceil(2);
+        while batch.members.len() < commands_max && batch.records() < records_max {
+            let Some(waiting) = self.queue.pop_front() else { break };
+            let at = turn.now.max(waiting.not_before);
+            let decision = decide(&mut self.view, &waiting.request, at);
+            let dry_run = if waiting.request.dry_run { DryRun::Yes } else { DryRun::No };
+            match prepare(decision, dry_run) {
+                Asked::Load(records, due) => {
+                    self.queue.push_front(waiting);
+                    // The store is asked what is due only when it knows all that was decided.
+                    if !due.is_empty() && !batch.is_empty() {
+                        break;
+                    }
+                    self.load(batch, (records, due), turn);
+                    return;
+                }
+                Asked::Broken(error) => {
+                    turn.desk.stats.panics = turn.desk.stats.panics.saturating_add(1);
+                    self.answer(&waiting, Err(error), turn.desk);
+                }
+                Asked::Answer(prepared) if self.may_tell(&prepared, turn.rules) => {
+                    self.answer(&waiting, Ok(prepared.outcome), turn.desk);
+                }
+                Asked::Answer(prepared) => {
+                    batch.add(Member { waiting, prepared }, &self.view, turn.now);
+                }
+            }
+        }
+        if batch.is_empty() {
+            self.state = State::Idle;
+            return;
+        }
+        self.batch_max = usize::MAX;
+        let commit = batch.commit(&self.partition, &mut self.view, turn);
+        self.send(batch, Sent { commit, times: 1 }, turn.desk);
+    }
+
+    /// Whether an answer is true without a commit: it wrote nothing, it rests on nothing that is
+    /// not durable yet, and nobody else can have changed what it read.
+    fn may_tell(&self, prepared: &Prepared, rules: &Rules) -> bool {
+        prepared.touched.writes.is_empty()
+            && rules.sharing == Sharing::Exclusive
+            && !prepared.touched.reads.iter().any(|key| self.view.is_pending(key))
+    }
+
+    /// Reads what is missing, for this command and those behind it: one round trip for all.
+    fn load(
+        &mut self,
+        batch: Batch,
+        (records, due): (Vec<RecordKey>, Vec<bellpunch_core::Due>),
+        turn: &mut Turn<'_>,
+    ) {
+        let mut records: BTreeSet<_> = records.into_iter().collect();
+        let mut due: BTreeSet<_> = due.into_iter().collect();
+        let room =
+            turn.rules.config.batch_max.min(self.batch_max).saturating_sub(batch.members.len());
+        let mut asked = 1_usize;
+        for waiting in self.queue.iter().take(room).skip(1) {
+            if turn.rules.records_max <= records.len() {
+                break;
+            }
+            let probe = Request { dry_run: true, ..waiting.request.clone() };
+            if let Decision::Load { records: more, due: more_due } =
+                decide(&mut self.view, &probe, turn.now.max(waiting.not_before))
+            {
+                records.extend(more);
+                due.extend(more_due);
+            }
+            asked = asked.saturating_add(1);
+        }
+        let op = turn.desk.op(&self.partition);
+        self.state = State::Reading { batch, asked };
+        turn.desk.outputs.push_back(Output::Read {
+            op,
+            partition: self.partition.clone(),
+            records: records.into_iter().collect(),
+            due: due.into_iter().collect(),
+            now: turn.now,
+        });
+    }
+
+    /// Records were read: go on deciding.
+    pub(crate) fn read(&mut self, result: Result<ReadResult, Failure>, turn: &mut Turn<'_>) {
+        let State::Reading { batch, asked } = std::mem::replace(&mut self.state, State::Idle)
+        else {
+            unreachable!("a lane that reads waits for nothing else");
+        };
+        match result {
+            Ok(read) => {
+                for (key, versioned) in read.records {
+                    self.take(key, versioned);
+                }
+                for (due, ids) in read.due {
+                    self.view.answer(due, ids);
+                }
+                self.decide(batch, turn);
+            }
+            Err(failure) => {
+                self.view.discard(&batch.writes);
+                let decided = batch.members.into_iter().map(|member| member.waiting);
+                let mut failed: Vec<Waiting> = decided.collect();
+                failed.extend(self.queue.drain(..asked.min(self.queue.len())));
+                self.failed(failed, &failure, turn);
+            }
+        }
+    }
+
+    fn take(&mut self, key: RecordKey, versioned: Versioned) {
+        let Versioned { version, at, value, .. } = versioned;
+        self.view.load(key, Loaded { version, at, value });
+    }
+
+    fn send(&mut self, batch: Batch, sent: Sent, desk: &mut Desk) {
+        let op = desk.op(&self.partition);
+        desk.outputs.push_back(Output::Commit { op, commit: Arc::clone(&sent.commit) });
+        self.state = State::Committing { op, batch, sent };
+    }
+
+    /// A commit ended: tell, or decide again.
+    pub(crate) fn committed(&mut self, op: Op, result: CommitResult, turn: &mut Turn<'_>) {
+        let State::Committing { op: expected, batch, sent } =
+            std::mem::replace(&mut self.state, State::Idle)
+        else {
+            unreachable!("a lane that commits waits for nothing else");
+        };
+        assert_eq!(op, expected, "one commit is in flight");
+        count(&result, turn.desk);
+        let first = sent.times == 1;
+        match result {
+            CommitResult::Conflict { current } if !first => {
+                // Sent twice, and somebody else's version stands: was it ours that he built upon?
+                let op = turn.desk.op(&self.partition);
+                let (partition, id) = (self.partition.clone(), sent.commit.id);
+                turn.desk.outputs.push_back(Output::Resolve { op, partition, id });
+                self.state = State::Resolving { batch, sent, current };
+                return;
+            }
+            // A commit that was sent before may still land, whatever became of this attempt.
+            CommitResult::Failed(_) if !first => return self.pause(batch, sent, turn.desk),
+            CommitResult::Unknown => {
+                if first {
+                    let open = turn.desk.stats.unknown_open.saturating_add(1);
+                    turn.desk.stats.unknown_open = open;
+                }
+                return self.pause(batch, sent, turn.desk);
+            }
+            CommitResult::Committed { .. } => self.settle(batch, turn.desk),
+            CommitResult::Conflict { current } => self.conflict(batch, current, turn),
+            CommitResult::TooLate { .. } => {
+                self.view.discard(&batch.writes);
+                let missed = batch.deadline.unwrap_or(turn.now);
+                self.requeue(batch, |waiting| waiting.not_before = waiting.not_before.max(missed));
+            }
+            CommitResult::ClockAhead { store_time } => {
+                self.view.discard(&batch.writes);
+                let message = format!("this node's clock is ahead of the store's ({store_time})");
+                for member in batch.members {
+                    let error = Error::new(ErrorKind::ClockAhead, &message);
+                    self.answer(&member.waiting, Err(error), turn.desk);
+                }
+            }
+            CommitResult::Failed(failure) => self.refused(batch, &failure, turn),
+            other => unreachable!("a result this release does not know: {other:?}"),
+        }
+        if !first {
+            resolved(turn.desk);
+        }
+    }
+
+    /// The store took the batch: it is told.
+    fn settle(&mut self, batch: Batch, desk: &mut Desk) {
+        self.view.settle(&batch.writes);
+        let commands = u64::try_from(batch.members.len()).unwrap_or(u64::MAX);
+        desk.stats.commands_committed = desk.stats.commands_committed.saturating_add(commands);
+        for member in batch.members {
+            self.answer(&member.waiting, Ok(member.prepared.outcome), desk);
+        }
+    }
+
+    /// The store took nothing of the batch, for certain.
+    fn refused(&mut self, batch: Batch, failure: &Failure, turn: &mut Turn<'_>) {
+        self.view.discard(&batch.writes);
+        if failure.kind() == FailureKind::TooLarge && 1 < batch.members.len() {
+            self.batch_max = 1;
+            self.requeue(batch, |_| {});
+        } else {
+            let waiting = batch.members.into_iter().map(|member| member.waiting).collect();
+            self.failed(waiting, failure, turn);
+        }
+    }
+
+    /// Somebody else committed first: take what he wrote, and decide again.
+    fn conflict(
+        &mut self,
+        batch: Batch,
+        current: Vec<(RecordKey, Versioned)>,
+        turn: &mut Turn<'_>,
+    ) {
+        self.view.discard(&batch.writes);
+        if current.is_empty() {
+            for key in batch.touched() {
+                self.view.forget(key);
+            }
+        }
+        for (key, versioned) in current {
+            self.take(key, versioned);
+        }
+        let mut again = Batch::default();
+        let mut conflicts = 0;
+        for mut member in batch.members {
+            member.waiting.conflicts = member.waiting.conflicts.saturating_add(1);
+            turn.desk.stats.conflict_retries = turn.desk.stats.conflict_retries.saturating_add(1);
+            conflicts = conflicts.max(member.waiting.conflicts);
+            if turn.rules.config.retries_max < member.waiting.conflicts {
+                turn.desk.stats.contended = turn.desk.stats.contended.saturating_add(1);
+                let message = "others committed first, more often than retries_max";
+                let error = Error::new(ErrorKind::Contended, message);
+                self.answer(&member.waiting, Err(error), turn.desk);
+            } else {
+                again.members.push(member);
+            }
+        }
+        self.requeue(again, |_| {});
+        // Alone on a store there is nobody to give way to: the conflict was our own cache.
+        if turn.rules.sharing == Sharing::Shared && 1 < conflicts {
+            let op = turn.desk.op(&self.partition);
+            let after = pause_of(conflicts, turn.desk.random());
+            turn.desk.outputs.push_back(Output::Wake { op, after });
+            self.state = State::Resting;
+        }
+    }
+
+    /// Puts the commands of a batch back at the front, in their order.
+    fn requeue(&mut self, batch: Batch, change: impl Fn(&mut Waiting)) {
+        for member in batch.members.into_iter().rev() {
+            let mut waiting = member.waiting;
+            change(&mut waiting);
+            self.queue.push_front(waiting);
+        }
+    }
+
+    fn pause(&mut self, batch: Batch, sent: Sent, desk: &mut Desk) {
+        let op = desk.op(&self.partition);
+        let after = pause_of(sent.times, desk.random());
+        desk.outputs.push_back(Output::Wake { op, after });
+        self.state = State::Pausing { batch, sent };
+    }
+
+    /// A pause is over.
+    pub(crate) fn woke(&mut self, desk: &mut Desk) {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Pausing { batch, mut sent } => {
+                sent.times = sent.times.saturating_add(1);
+                self.send(batch, sent, desk);
+            }
+            State::Resting => {}
+            other @ (State::Idle
+            | State::Reading { .. }
+            | State::Committing { .. }
+            | State::Resolving { .. }) => {
+                unreachable!("a lane that pauses waits for nothing else: {other:?}")
+            }
+        }
+    }
+
+    /// The fate of a commit was asked for, after its preconditions had ceased to hold: what was
+    /// not applied by then never will be.
+    pub(crate) fn resolved(&mut self, result: Result<Resolution, Failure>, turn: &mut Turn<'_>) {
+        let State::Resolving { batch, sent, current } =
+            std::mem::replace(&mut self.state, State::Idle)
+        else {
+            unreachable!("a lane that resolves waits for nothing else");
+        };
+        match result {
+            Ok(Resolution::Applied) => {
+                resolved(turn.desk);
+                self.view.discard(&batch.writes);
+                for key in batch.touched() {
+                    self.view.forget(key);
+                }
+                for (key, versioned) in current {
+                    self.take(key, versioned);
+                }
+                for member in batch.members {
+                    self.answer(&member.waiting, Ok(member.prepared.outcome), turn.desk);
+                }
+            }
+            Ok(Resolution::NotApplied) => {
+                resolved(turn.desk);
+                self.conflict(batch, current, turn);
+            }
+            Ok(Resolution::NotKnown | _) => {
+                resolved(turn.desk);
+                self.not_known(batch, current, turn);
+            }
+            Err(_) => self.pause(batch, sent, turn.desk),
+        }
+    }
+
+    /// The store no longer knows. Where there is a key its outcome record does; what had no effect
+    /// is decided again; for the rest nothing is guessed.
+    fn not_known(
+        &mut self,
+        mut batch: Batch,
+        current: Vec<(RecordKey, Versioned)>,
+        turn: &mut Turn<'_>,
+    ) {
+        let mut again = Vec::new();
+        for member in std::mem::take(&mut batch.members) {
+            let harmless = member.prepared.touched.writes.is_empty();
+            if harmless || member.waiting.key().is_some() {
+                again.push(member);
+            } else {
+                let message = "the reply was lost, and the store no longer remembers the commit";
+                self.answer(
+                    &member.waiting,
+                    Err(Error::new(ErrorKind::Unknown, message)),
+                    turn.desk,
+                );
+            }
+        }
+        for key in batch.touched() {
+            self.view.forget(key);
+        }
+        batch.members = again;
+        self.conflict(batch, current, turn);
+    }
+
+    /// The store failed and took nothing: each command does what it is to do without it.
+    fn failed(&mut self, waiting: Vec<Waiting>, failure: &Failure, turn: &mut Turn<'_>) {
+        let kind = match failure.kind() {
+            FailureKind::TooLarge => ErrorKind::TooLarge,
+            FailureKind::Corrupt if 1 < waiting.len() => {
+                // One of them needs the damaged record; ask for each alone.
+                self.batch_max = 1;
+                for waiting in waiting.into_iter().rev() {
+                    self.queue.push_front(waiting);
+                }
+                return;
+            }
+            FailureKind::Corrupt => ErrorKind::Internal,
+            FailureKind::Unavailable | FailureKind::Full | FailureKind::Throttled | _ => {
+                ErrorKind::StoreUnavailable
+            }
+        };
+        for waiting in waiting {
+            let result = if kind == ErrorKind::StoreUnavailable {
+                self.go_on(&waiting.request, turn)
+            } else {
+                None
+            };
+            let error = || Error::new(kind, failure.to_string());
+            self.answer(&waiting, result.ok_or_else(error), turn.desk);
+        }
+    }
+
+    /// The answer of a rate limit whose policy goes on without the store.
+    fn go_on(&mut self, request: &Request, turn: &mut Turn<'_>) -> Option<AnyOutcome> {
+        let [open, local] = &mut turn.desk.stats.storeless;
+        let now = turn.now;
+        match without_store(&mut self.view, request, now) {
+            WithoutStore::Open(reply) => {
+                *open = open.saturating_add(1);
+                Some(storeless(Reply::Fresh(reply), now, DecidedBy::Open))
+            }
+            WithoutStore::Local(command) if self.local.bytes() < LOCAL_BYTES_MAX => {
+                let entropy = request.entropy.clone();
+                let request =
+                    Request { commands: vec![command], entropy, key: None, ..request.clone() };
+                let outcome = decide_local(&mut self.local, &request, now)?;
+                *local = local.saturating_add(1);
+                Some(outcome)
+            }
+            WithoutStore::Local(_) | WithoutStore::Closed | _ => None,
+        }
+    }
+}
+
+/// Decides on records that live in this node alone: what is not there is absent.
+fn decide_local(local: &mut View, request: &Request, now: Timestamp) -> Option<AnyOutcome> {
+    loop {
+        match prepare(decide(local, request, now), DryRun::No) {
+            Asked::Load(records, due) => {
+                for key in records {
+                    local.load(key, Loaded::default());
+                }
+                for due in due {
+                    local.answer(due, Vec::new());
+                }
+            }
+            Asked::Broken(_) => return None,
+            Asked::Answer(prepared) => {
+                local.settle(&prepared.touched.writes);
+                return Some(match prepared.outcome {
+                    AnyOutcome::Accepted(mut receipt) => {
+                        receipt.decided_by = DecidedBy::Local;
+                        receipt.versions.clear();
+                        receipt.as_of.clear();
+                        AnyOutcome::Accepted(receipt)
+                    }
+                    AnyOutcome::Rejected(mut refusal) => {
+                        refusal.decided_by = DecidedBy::Local;
+                        refusal.as_of.clear();
+                        AnyOutcome::Rejected(refusal)
+                    }
+                });
+            }
+        }
+    }
+}
+
+fn count(result: &CommitResult, desk: &mut Desk) {
+    let [committed, conflict, too_late, clock_ahead, unknown, failed] = &mut desk.stats.commits;
+    let counter = match result {
+        CommitResult::Committed { .. } => committed,
+        CommitResult::Conflict { .. } => conflict,
+        CommitResult::TooLate { .. } => too_late,
+        CommitResult::ClockAhead { .. } => clock_ahead,
+        CommitResult::Unknown => unknown,
+        CommitResult::Failed(_) | _ => failed,
+    };
+    *counter = counter.saturating_add(1);
+}
+
+fn resolved(desk: &mut Desk) {
+    desk.stats.unknown_open = desk.stats.unknown_open.saturating_sub(1);
+    desk.stats.unknown_resolved = desk.stats.unknown_resolved.saturating_add(1);
+}
+
+/// A pause that doubles with each attempt, with full jitter.
+fn pause_of(attempts: u32, random: u64) -> Span {
+    let longest =
+        Span::from_millis(1).saturating_mul(2_u32.saturating_pow(attempts.min(16))).min(PAUSE_MAX);
+    let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX).max(1);
+    Span::from_nanos(random.checked_rem(nanos).unwrap_or_default())
+}

@@ -1,0 +1,511 @@
+//! The executor against a store that is played by hand: every interleaving is written down.
+
+#![expect(clippy::arithmetic_side_effects, reason = "an overflow fails the test")]
+
+use std::sync::Arc;
+
+use bellpunch_core::{
+    Category, Command, Draft, Duration, Fingerprint, IdempotencyKey, Kind, Partition, Record,
+    RecordId, RecordKey, Rejection, Request, Timestamp, Version,
+};
+use bellpunch_store::{
+    Commit, CommitResult, Failure, FailureKind, Guarantee, Properties, Resolution, Sharing,
+    StoreClock, Survives, Versioned,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Executor, Input, Op, Output, ReadResult};
+use crate::{AnyOutcome, EngineConfig, Error};
+
+/// A counter with a limit of 10 and perhaps an end: the smallest thing that can be overspent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Counter {
+    used: u64,
+    ends_at: Option<Timestamp>,
+}
+
+impl Record for Counter {
+    const KIND: Kind = Kind::new("counters");
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Take {
+    from: &'static str,
+    units: u64,
+}
+
+fn id(name: &str) -> RecordId {
+    RecordId::stored(name)
+}
+
+fn no(code: &'static str) -> Rejection {
+    Rejection { code, category: Category::Limit, data: serde_json::Map::new() }
+}
+
+impl Command for Take {
+    const NAME: &'static str = "test.take";
+    type Reply = u64;
+    type Rejection = Rejection;
+
+    fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<u64, Rejection> {
+        let counter = draft.get::<Counter>(&id(self.from));
+        let (used, ends_at) = counter.map_or((0, None), |counter| (counter.used, counter.ends_at));
+        if ends_at.is_some_and(|ends_at| ends_at <= now) {
+            return Err(no("over"));
+        }
+        let used = used + self.units;
+        if 10 < used {
+            return Err(no("exceeded"));
+        }
+        if let Some(ends_at) = ends_at {
+            draft.commit_before(ends_at);
+        }
+        draft.put(&id(self.from), Counter { used, ends_at });
+        Ok(used)
+    }
+}
+
+struct Bench {
+    executor: Executor,
+    now: u64,
+    callers: u64,
+    replies: Vec<(u64, String)>,
+}
+
+fn properties(sharing: Sharing) -> Properties {
+    Properties {
+        name: "played",
+        sharing,
+        guarantee: Guarantee::Atomic,
+        survives: Survives::Nothing,
+        clock: StoreClock::AtExclusivity,
+        records_max: 1_000,
+        bytes_max: 1 << 20,
+    }
+}
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_nanos(u128::from(millis) * 1_000_000).unwrap()
+}
+
+impl Bench {
+    fn new(sharing: Sharing) -> Self {
+        Self::with(sharing, EngineConfig::default())
+    }
+
+    fn with(sharing: Sharing, config: EngineConfig) -> Self {
+        let executor = Executor::new(config, &properties(sharing), 7);
+        Self { executor, now: 0, callers: 0, replies: Vec::new() }
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.executor.handle(input, at(self.now));
+    }
+
+    fn request(&mut self, request: Request) -> u64 {
+        self.callers += 1;
+        let (caller, partition) = (self.callers, Partition::new("p").unwrap());
+        self.handle(Input::Arrived { caller, partition, request: Box::new(request) });
+        self.callers
+    }
+
+    fn take(&mut self, units: u64) -> u64 {
+        self.request(request(units, None))
+    }
+
+    fn keyed(&mut self, units: u64, key: &str) -> u64 {
+        let fingerprint = Fingerprint::new([u8::try_from(units).unwrap(); 32]);
+        self.request(request(units, Some((IdempotencyKey::new(key).unwrap(), fingerprint))))
+    }
+
+    /// What the executor asks for now, replies apart.
+    fn poll(&mut self) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        while let Some(output) = self.executor.poll() {
+            if let Output::Reply { caller, result } = output {
+                self.replies.push((caller, told(result)));
+            } else {
+                outputs.push(output);
+            }
+        }
+        outputs
+    }
+
+    fn replies(&mut self) -> Vec<(u64, String)> {
+        self.poll();
+        std::mem::take(&mut self.replies)
+    }
+
+    /// Answers one read: all absent but the counter, if one is given.
+    fn answer_read(&mut self, counter: Option<(u64, Counter)>) {
+        let outputs = self.poll();
+        let [Output::Read { op, records, .. }] = outputs.as_slice() else {
+            panic!("a read was expected: {outputs:?}");
+        };
+        let records = records
+            .iter()
+            .map(|key| match &counter {
+                Some((version, counter)) if *key == Counter::key(&id("c")) => {
+                    (key.clone(), stored(*version, counter))
+                }
+                _ => (key.clone(), Versioned::default()),
+            })
+            .collect();
+        let result = Ok(ReadResult { records, due: Vec::new() });
+        self.handle(Input::Read { op: *op, result });
+    }
+
+    fn commit(&mut self) -> (Op, Arc<Commit>) {
+        let mut outputs = self.poll();
+        match (outputs.pop(), outputs.is_empty()) {
+            (Some(Output::Commit { op, commit }), true) => (op, commit),
+            other => panic!("one commit was expected: {other:?}"),
+        }
+    }
+
+    fn end(&mut self, op: Op, result: CommitResult) {
+        self.handle(Input::Committed { op, result });
+    }
+
+    fn wake(&mut self) {
+        let outputs = self.poll();
+        let [Output::Wake { op, .. }] = outputs.as_slice() else {
+            panic!("a pause was expected: {outputs:?}");
+        };
+        self.handle(Input::Woke { op: *op });
+    }
+
+    /// A bench on which the counter is loaded with `used` at version 1.
+    fn loaded(sharing: Sharing, used: u64, ends_at: Option<Timestamp>) -> Self {
+        let mut bench = Self::new(sharing);
+        bench.take(1);
+        bench.answer_read(Some((1, Counter { used, ends_at })));
+        bench
+    }
+}
+
+fn request(units: u64, key: Option<(IdempotencyKey, Fingerprint)>) -> Request {
+    Request {
+        commands: vec![Arc::new(Take { from: "c", units })],
+        entropy: vec![0],
+        key,
+        keep: Duration::from_days(7),
+        dry_run: false,
+    }
+}
+
+fn stored(version: u64, counter: &Counter) -> Versioned {
+    use bellpunch_core::AnyRecord as _;
+    Versioned {
+        version: Version::new(version),
+        at: Timestamp::EPOCH,
+        sweep_at: None,
+        value: Some(counter.encode().into()),
+    }
+}
+
+fn told(result: Result<AnyOutcome, Error>) -> String {
+    match result {
+        Err(error) => error.kind().code().to_owned(),
+        Ok(AnyOutcome::Rejected(refusal)) => {
+            format!("{} as_of {:?}", refusal.rejection.code, refusal.as_of.values().next())
+                .replace("Some(Version(", "")
+                .replace("))", "")
+        }
+        Ok(AnyOutcome::Accepted(receipt)) => {
+            let replayed = if receipt.replayed { " replayed" } else { "" };
+            let version = receipt.versions["counters/c"];
+            format!("{} version {version}{replayed}", receipt.replies[0].to_json())
+        }
+    }
+}
+
+fn committed() -> CommitResult {
+    CommitResult::Committed { at: Timestamp::EPOCH }
+}
+
+fn conflict(version: u64, used: u64) -> CommitResult {
+    let counter = Counter { used, ends_at: None };
+    let current: Vec<(RecordKey, Versioned)> =
+        vec![(Counter::key(&id("c")), stored(version, &counter))];
+    CommitResult::Conflict { current }
+}
+
+#[test]
+fn arrivals_during_a_commit_are_the_next_batch() {
+    let mut bench = Bench::loaded(Sharing::Exclusive, 0, None);
+    let (op, first) = bench.commit();
+    assert_eq!(first.writes.len(), 1);
+    for _ in 0..4 {
+        bench.take(2);
+    }
+    assert!(bench.poll().is_empty(), "one commit of a partition is in flight at a time");
+    bench.end(op, committed());
+    let (op, second) = bench.commit();
+    assert_eq!(bench.replies(), [(1, "1 version 2".to_owned())]);
+    assert_eq!(second.writes[0].version, Version::new(6), "four accepted commands, one write");
+    assert_eq!(second.preconditions[0].version, Version::new(2));
+    bench.end(op, committed());
+    let replies: Vec<_> = bench.replies().into_iter().map(|(_, reply)| reply).collect();
+    assert_eq!(replies, ["3 version 3", "5 version 4", "7 version 5", "9 version 6"]);
+}
+
+#[test]
+fn a_refusal_that_rests_on_an_uncommitted_write_waits_for_it() {
+    let mut bench = Bench::loaded(Sharing::Exclusive, 5, None);
+    bench.take(4);
+    bench.take(9);
+    let (op, _) = bench.commit();
+    assert_eq!(bench.replies(), [], "nothing is told before the commit");
+    bench.end(op, conflict(9, 0));
+    let (op, again) = bench.commit();
+    assert_eq!(again.preconditions[0].version, Version::new(9));
+    assert_eq!(bench.replies(), [], "the refusal was decided again, and would be an acceptance");
+    bench.end(op, committed());
+    let replies: Vec<_> = bench.replies().into_iter().map(|(_, reply)| reply).collect();
+    assert_eq!(replies, ["1 version 10", "5 version 11", "exceeded as_of 11"]);
+}
+
+#[test]
+fn a_refusal_on_durable_state_is_told_at_once_where_nobody_else_writes() {
+    let mut bench = Bench::loaded(Sharing::Exclusive, 10, None);
+    assert!(bench.poll().is_empty());
+    assert_eq!(bench.replies(), [(1, "exceeded as_of 1".to_owned())]);
+}
+
+#[test]
+fn a_refusal_is_confirmed_where_others_write() {
+    let mut bench = Bench::loaded(Sharing::Shared, 10, None);
+    let (op, confirmation) = bench.commit();
+    assert!(confirmation.writes.is_empty() && confirmation.preconditions.len() == 1);
+    assert_eq!(bench.replies(), []);
+    bench.end(op, conflict(2, 3));
+    let (op, _) = bench.commit();
+    bench.end(op, committed());
+    assert_eq!(bench.replies(), [(1, "4 version 3".to_owned())], "it was stale, and is accepted");
+}
+
+#[test]
+fn conflicts_end_in_contended_and_never_in_a_wrong_refusal() {
+    let retries_max = 2;
+    let config = EngineConfig { retries_max, ..EngineConfig::default() };
+    let mut bench = Bench::with(Sharing::Shared, config);
+    bench.take(1);
+    bench.answer_read(None);
+    for round in 1..=3 {
+        let (op, _) = bench.commit();
+        bench.end(op, conflict(round, round));
+        if round == 2 {
+            bench.wake();
+        }
+    }
+    assert_eq!(bench.replies(), [(1, "contended".to_owned())]);
+}
+
+#[test]
+fn a_missed_deadline_is_decided_again_at_the_deadline_by_a_slow_clock() {
+    let mut bench = Bench::loaded(Sharing::Exclusive, 0, Some(at(50)));
+    bench.now = 40;
+    let (op, commit) = bench.commit();
+    assert_eq!(commit.deadline, Some(at(50)));
+    bench.end(op, CommitResult::TooLate { store_time: at(51) });
+    assert_eq!(bench.replies(), [(1, "over as_of 1".to_owned())]);
+}
+
+#[test]
+fn one_key_twice_in_a_batch_is_one_effect_and_one_reply_twice() {
+    let mut bench = Bench::new(Sharing::Exclusive);
+    bench.keyed(3, "k");
+    bench.keyed(3, "k");
+    bench.keyed(4, "k");
+    bench.answer_read(None);
+    let (op, commit) = bench.commit();
+    assert_eq!(commit.writes.len(), 2, "the counter and the outcome");
+    bench.end(op, committed());
+    let replies: Vec<_> = bench.replies().into_iter().map(|(_, reply)| reply).collect();
+    assert_eq!(replies[0], "3 version 1");
+    assert_eq!(replies[1], "3 version 1 replayed");
+    assert!(replies[2].starts_with("idempotency_key_reused"));
+}
+
+#[test]
+fn a_lost_reply_is_sent_again_and_not_decided_again() {
+    let mut bench = Bench::loaded(Sharing::Shared, 0, None);
+    let (op, first) = bench.commit();
+    bench.end(op, CommitResult::Unknown);
+    assert_eq!(bench.replies.len(), 0);
+    bench.wake();
+    let (op, again) = bench.commit();
+    assert_eq!(first, again, "the same commit, with the same id");
+    bench.end(op, committed());
+    assert_eq!(bench.replies(), [(1, "1 version 2".to_owned())]);
+    assert_eq!(bench.executor.stats().unknown_open, 0);
+    assert_eq!(bench.executor.stats().unknown_resolved, 1);
+}
+
+fn unknown_then_conflict(key: Option<&str>) -> (Bench, Op) {
+    let mut bench = Bench::new(Sharing::Shared);
+    match key {
+        Some(key) => bench.keyed(1, key),
+        None => bench.take(1),
+    };
+    bench.answer_read(None);
+    let (op, _) = bench.commit();
+    bench.end(op, CommitResult::Unknown);
+    bench.wake();
+    let (op, _) = bench.commit();
+    bench.end(op, conflict(5, 5));
+    let outputs = bench.poll();
+    let [Output::Resolve { op, .. }] = outputs.as_slice() else {
+        panic!("a resolution was expected: {outputs:?}");
+    };
+    let op = *op;
+    (bench, op)
+}
+
+#[test]
+fn a_lost_reply_whose_commit_is_found_is_told_as_it_was() {
+    let (mut bench, op) = unknown_then_conflict(None);
+    bench.handle(Input::Resolved { op, result: Ok(Resolution::Applied) });
+    assert_eq!(bench.replies(), [(1, "1 version 1".to_owned())]);
+}
+
+#[test]
+fn a_lost_reply_whose_commit_was_not_applied_is_decided_afresh() {
+    let (mut bench, op) = unknown_then_conflict(None);
+    bench.handle(Input::Resolved { op, result: Ok(Resolution::NotApplied) });
+    let (op, _) = bench.commit();
+    bench.end(op, committed());
+    assert_eq!(bench.replies(), [(1, "6 version 6".to_owned())]);
+}
+
+#[test]
+fn what_nobody_remembers_is_unknown_without_a_key_and_asked_for_with_one() {
+    let (mut bench, op) = unknown_then_conflict(None);
+    bench.handle(Input::Resolved { op, result: Ok(Resolution::NotKnown) });
+    assert_eq!(bench.replies(), [(1, "outcome_unknown".to_owned())]);
+
+    let (mut bench, op) = unknown_then_conflict(Some("k"));
+    bench.handle(Input::Resolved { op, result: Ok(Resolution::NotKnown) });
+    let outputs = bench.poll();
+    let [Output::Read { records, .. }] = outputs.as_slice() else {
+        panic!("the outcome record is read again: {outputs:?}");
+    };
+    assert!(records.iter().any(|key| key.kind.name() == "outcomes"));
+}
+
+#[test]
+fn a_store_that_fails_for_certain_charges_nothing() {
+    let mut bench = Bench::loaded(Sharing::Exclusive, 0, None);
+    let (op, _) = bench.commit();
+    bench.end(op, CommitResult::Failed(Failure::new(FailureKind::Unavailable, "down")));
+    assert_eq!(bench.replies(), [(1, "store_unavailable".to_owned())]);
+    bench.take(10);
+    let (op, commit) = bench.commit();
+    assert_eq!(commit.preconditions[0].version, Version::new(1));
+    bench.end(op, committed());
+    assert_eq!(bench.replies(), [(2, "10 version 2".to_owned())]);
+}
+
+#[test]
+fn a_full_queue_says_so_at_once() {
+    let config = EngineConfig { queue_max: 2, ..EngineConfig::default() };
+    let mut bench = Bench::with(Sharing::Exclusive, config);
+    for _ in 0..3 {
+        bench.take(1);
+    }
+    let outputs = bench.poll();
+    assert_eq!(outputs.len(), 1);
+    assert_eq!(bench.replies, [(3, "overloaded".to_owned())]);
+}
+
+#[test]
+fn giving_up_takes_back_what_no_commit_carries() {
+    let mut bench = Bench::loaded(Sharing::Exclusive, 0, None);
+    let (op, _) = bench.commit();
+    let second = bench.take(1);
+    let partition = Partition::new("p").unwrap();
+    bench.handle(Input::GaveUp { caller: second, partition: partition.clone() });
+    assert_eq!(bench.replies(), [(2, "timed_out".to_owned())]);
+    bench.handle(Input::GaveUp { caller: 1, partition });
+    assert_eq!(bench.replies(), [(1, "outcome_unknown".to_owned())]);
+    bench.end(op, committed());
+    assert_eq!(bench.replies(), [], "it was answered already");
+    bench.take(1);
+    let (_, commit) = bench.commit();
+    assert_eq!(commit.preconditions[0].version, Version::new(2), "the effect stands");
+}
+
+#[test]
+fn draining_answers_all_that_was_taken_and_nothing_more() {
+    let mut bench = Bench::loaded(Sharing::Exclusive, 0, None);
+    let (op, _) = bench.commit();
+    bench.take(1);
+    bench.handle(Input::Drain);
+    let late = bench.take(1);
+    assert_eq!(bench.replies(), [(late, "draining".to_owned())]);
+    bench.end(op, committed());
+    let (op, _) = bench.commit();
+    bench.end(op, committed());
+    let outputs = bench.poll();
+    assert!(matches!(outputs.as_slice(), [Output::Drained]), "{outputs:?}");
+}
+
+#[test]
+fn too_many_callers_of_one_key_are_told() {
+    let mut bench = Bench::new(Sharing::Exclusive);
+    for _ in 0..17 {
+        bench.keyed(1, "k");
+    }
+    assert_eq!(bench.replies(), []);
+    let one_more = bench.keyed(1, "k");
+    assert_eq!(bench.replies(), [(one_more, "idempotency_key_in_progress".to_owned())]);
+}
+
+#[test]
+fn a_cache_of_nothing_still_decides() {
+    let config = EngineConfig { cache_bytes_max: 0, ..EngineConfig::default() };
+    let mut bench = Bench::with(Sharing::Exclusive, config);
+    let mut counter = None;
+    for round in 1..=5 {
+        bench.take(1);
+        bench.answer_read(counter.clone());
+        let (op, commit) = bench.commit();
+        assert_eq!(commit.writes[0].version, Version::new(round));
+        bench.end(op, committed());
+        assert_eq!(bench.replies().len(), 1);
+        counter = Some((round, Counter { used: round, ends_at: None }));
+    }
+    assert_eq!(bench.executor.stats().cache_bytes, 0);
+}
+
+#[test]
+fn the_same_inputs_give_the_same_outputs() {
+    let run = || {
+        let mut bench = Bench::new(Sharing::Shared);
+        let mut trace = String::new();
+        for round in 0..20 {
+            bench.keyed(round % 3 + 1, &format!("k{}", round % 5));
+            for output in bench.poll() {
+                trace.push_str(&format!("{output:?}\n"));
+                match output {
+                    Output::Read { op, records, .. } => {
+                        let absent = |key| (key, Versioned::default());
+                        let records = records.into_iter().map(absent).collect();
+                        let result = Ok(ReadResult { records, due: Vec::new() });
+                        bench.handle(Input::Read { op, result });
+                    }
+                    Output::Commit { op, .. } if round % 4 == 0 => {
+                        bench.end(op, conflict(round, 0))
+                    }
+                    Output::Commit { op, .. } => bench.end(op, committed()),
+                    Output::Wake { op, .. } => bench.handle(Input::Woke { op }),
+                    Output::Reply { .. } | Output::Resolve { .. } | Output::Drained => {}
+                }
+            }
+        }
+        trace.push_str(&format!("{:?}", bench.replies()));
+        trace
+    };
+    assert_eq!(run(), run());
+}

@@ -1,0 +1,202 @@
+//! The architecture, as tests: what must not depend on what, and where what is done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the root").to_owned()
+}
+
+/// Packages by name, with the names of what each needs to be built and run.
+struct Graph {
+    needs: BTreeMap<String, BTreeSet<String>>,
+    defaults: BTreeSet<String>,
+}
+
+fn graph() -> Graph {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let names: BTreeMap<String, String> = list(&metadata["packages"])
+        .iter()
+        .map(|package| (text(&package["id"]), text(&package["name"])))
+        .collect();
+    let mut needs = BTreeMap::new();
+    for node in list(&metadata["resolve"]["nodes"]) {
+        let wanted = list(&node["deps"])
+            .iter()
+            .filter(|dep| list(&dep["dep_kinds"]).iter().any(|kind| kind["kind"] != "dev"))
+            .map(|dep| names[&text(&dep["pkg"])].clone())
+            .collect();
+        needs.insert(names[&text(&node["id"])].clone(), wanted);
+    }
+    let members = list(&metadata["workspace_default_members"]);
+    let defaults = members.iter().map(|id| names[&text(id)].clone()).collect();
+    Graph { needs, defaults }
+}
+
+impl Graph {
+    /// Everything a package needs, itself apart.
+    fn all(&self, package: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![package.to_owned()];
+        while let Some(next) = open.pop() {
+            for need in self.needs.get(&next).into_iter().flatten() {
+                if found.insert(need.clone()) {
+                    open.push(need.clone());
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The Rust files of a folder, with their text.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut open = vec![root().join(folder)];
+    while let Some(path) = open.pop() {
+        for entry in fs::read_dir(&path).expect("the folder is there") {
+            let path = entry.expect("the folder can be read").path();
+            if path.is_dir() && !path.ends_with("target") {
+                open.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = fs::read_to_string(&path).expect("sources are text");
+                let path = path.strip_prefix(root()).expect("below the root").to_owned();
+                files.push((path.display().to_string(), text));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn is_test(path: &str) -> bool {
+    path.contains("/tests/") || path.ends_with("tests.rs") || path.contains("/examples/")
+}
+
+#[test]
+fn pure_core() {
+    let needs = graph().all("bellpunch-core");
+    for banned in ["tokio", "futures-core", "async-trait", "getrandom", "rand", "libc", "rustix"] {
+        assert!(!needs.contains(banned), "bellpunch-core needs {banned}");
+    }
+}
+
+#[test]
+fn apart() {
+    let graph = graph();
+    assert!(!graph.all("bellpunch-core").iter().any(|name| name.starts_with("bellpunch")));
+    let direct = &graph.needs["bellpunch-disk"];
+    assert!(!direct.contains("bellpunch-core"), "a backend does not know the rules' crate");
+    let rules = ["limits", "tickets", "uploads", "Command", "decide"];
+    for folder in ["crates/bellpunch-store/src", "crates/bellpunch-disk/src"] {
+        for (path, text) in sources(folder) {
+            for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                let mut words =
+                    line.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+                let rule = words.find(|word| rules.contains(word));
+                assert_eq!(rule, None, "{path} names a rule: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_clock() {
+    // The runtime's timers bound waiting, and decide nothing; the time of day is read once.
+    for (path, text) in sources("crates") {
+        let clocks = ["SystemTime::now", "std::time::Instant", "Timestamp::now("];
+        let reads = clocks.iter().any(|clock| text.contains(clock));
+        let allowed = path == "crates/bellpunch/src/clock.rs" || is_test(&path);
+        assert!(!reads || allowed, "{path} reads a clock");
+    }
+}
+
+#[test]
+fn one_env() {
+    for (path, text) in sources("crates") {
+        let reads = ["env::var", "env::args", "env::vars"].iter().any(|read| text.contains(read));
+        let allowed = path.starts_with("crates/bellpunch-cli/") || is_test(&path);
+        assert!(!reads || allowed, "{path} reads the environment");
+    }
+}
+
+#[test]
+fn one_answer() {
+    // There is no public function to test first and take later.
+    for (path, text) in sources("crates/bellpunch-core/src") {
+        for banned in
+            ["pub fn remaining(", "pub fn is_valid(", "pub fn would_pass(", "pub fn check("]
+        {
+            assert!(!text.contains(banned), "{path} has {banned}…)");
+        }
+    }
+}
+
+#[test]
+fn light() {
+    let graph = graph();
+    let mut all: BTreeSet<String> = graph.defaults.clone();
+    for member in &graph.defaults {
+        all.extend(graph.all(member));
+    }
+    assert!(all.len() <= 150, "{} packages behind the default members", all.len());
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    for folder in ["crates", "xtask/src", "examples"] {
+        for (path, text) in sources(folder) {
+            let opens = text.starts_with("//!") || path.ends_with("tests.rs") || is_test(&path);
+            assert!(opens, "{path} does not open with what it is");
+        }
+    }
+}
+
+#[test]
+fn architecture_fits_a_sitting_and_links_are_alive() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it is there");
+    assert!(text.lines().count() < 250);
+    let mut pages = vec![root()];
+    let mut checked = 0_u32;
+    while let Some(path) = pages.pop() {
+        if path.is_dir() {
+            let hidden =
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if !hidden && !path.ends_with("target") {
+                let entries = fs::read_dir(&path).expect("the folder can be read");
+                pages.extend(entries.map(|entry| entry.expect("an entry").path()));
+            }
+        } else if path.extension().is_some_and(|ending| ending == "md") {
+            checked = checked.saturating_add(links_of(&path));
+        }
+    }
+    assert!(0 < checked, "no link was looked at");
+}
+
+/// Checks the relative links of a page; gives how many there were.
+fn links_of(page: &Path) -> u32 {
+    let text = fs::read_to_string(page).expect("pages are text");
+    let mut count = 0_u32;
+    for rest in text.split("](").skip(1) {
+        let link = rest.split([')', '#']).next().unwrap_or_default();
+        if link.is_empty() || link.contains("://") || link.starts_with('/') {
+            continue;
+        }
+        count = count.saturating_add(1);
+        let target = page.parent().expect("a page is in a folder").join(link);
+        assert!(target.exists(), "{} links to {link}", page.display());
+    }
+    count
+}
