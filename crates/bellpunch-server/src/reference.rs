@@ -1,6 +1,6 @@
 //! What every code means: for `detail`, for `/problems/{code}` and for the generated reference.
 
-use bellpunch_core::{Stage, currencies, limits, tickets};
+use bellpunch_core::{Stage, currencies, limits, tickets, uploads};
 
 use crate::problem::ERRORS;
 
@@ -11,6 +11,7 @@ pub(crate) type Table = &'static [(Stage, &'static str, &'static str)];
 pub(crate) const DOMAINS: &[(&str, Table)] = &[
     ("limits", limits::Rejection::TABLE),
     ("tickets", tickets::TicketRejection::TABLE),
+    ("uploads", uploads::UploadRejection::TABLE),
     ("currencies", currencies::CurrencyRejection::TABLE),
 ];
 

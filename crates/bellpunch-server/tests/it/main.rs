@@ -13,3 +13,4 @@ mod limits;
 mod shapes;
 mod slow;
 mod tickets;
+mod uploads;
