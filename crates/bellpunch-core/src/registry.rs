@@ -156,7 +156,7 @@ pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
         CommandSpec::change::<uploads::Delete>(),
         CommandSpec::read::<uploads::Read>(),
     ];
-    [OUTCOMES, limits::COMMANDS, CURRENCIES, TICKETS, UPLOADS].into_iter().flatten()
+    [OUTCOMES, CURRENCIES, TICKETS, UPLOADS, limits::COMMANDS].into_iter().flatten()
 }
 
 /// The command that removes records of this kind whose time has come; each is looked at again when

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AnyCommand, Category, Command, Digest, Draft, Duration, Key, Kind, Labels, Limit, Record,
-    RecordId, Rejection, SecretHash, Timestamp, Units, Version,
+    Category, Command, Digest, Draft, Duration, Key, Kind, Labels, Limit, Record, RecordId,
+    Rejection, SecretHash, Timestamp, Units, Version,
 };
 
 pub use blob::{BlobName, OrphanAge, StoredBlob, garbage};
@@ -78,7 +78,8 @@ pub enum State {
     Deleted,
 }
 
-/// An upload as it is stored. Its id is the record's. Never removed: the id is not reused.
+/// An upload as it is stored. Its id is the record's. Never removed: the id is not reused. Nothing
+/// of it is swept: its end is derived, and what was granted ends by itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upload {
@@ -398,14 +399,6 @@ impl Command for Read {
         let upload = upload.view(&self.id, version, now);
         Ok(UploadReply { upload, grant: None, changed: None })
     }
-}
-
-/// The command that tidies records of this domain whose time has come: none has one. An upload is
-/// never removed, its end is derived, and what was granted ends by itself.
-#[must_use]
-pub fn sweep(kind: &str, ids: Vec<RecordId>) -> Option<Arc<dyn AnyCommand>> {
-    let _ = (kind, ids);
-    None
 }
 
 #[cfg(test)]
