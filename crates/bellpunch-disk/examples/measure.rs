@@ -26,6 +26,7 @@ use bellpunch_store::{
 const ROUNDS: usize = 20;
 const CALLS: u32 = 200;
 const THREADS: u64 = 64;
+const RECORDS: u64 = 500_000;
 const VALUE_BYTES: usize = 200;
 
 #[derive(Debug)]
@@ -57,22 +58,26 @@ impl Writer {
     }
 
     fn commit(&mut self, store: &DiskStore) {
+        let commit = self.next();
+        let results = block_on(store.commit(vec![Arc::new(commit)]));
+        assert!(matches!(results[0], CommitResult::Committed { .. }), "{results:?}");
+    }
+
+    fn next(&mut self) -> Commit {
         let now = Machine.now();
         let key = &self.key;
         let precondition = Precondition { key: key.clone(), version: self.version };
         self.version = self.version.plus(1);
         let value = WriteValue::Put(vec![b'v'; VALUE_BYTES].into());
         let (key, version) = (key.clone(), self.version);
-        let commit = Commit {
+        Commit {
             id: CommitId::new(u128::from(IDS.fetch_add(1, Ordering::Relaxed))),
             partition: self.partition.clone(),
             now,
             deadline: None,
             preconditions: vec![precondition],
             writes: vec![Write { key, version, at: now, sweep_at: None, value }],
-        };
-        let results = block_on(store.commit(vec![Arc::new(commit)]));
-        assert!(matches!(results[0], CommitResult::Committed { .. }), "{results:?}");
+        }
     }
 }
 
@@ -106,7 +111,12 @@ fn lone(folder: &Path, store: &DiskStore) {
     let bytes = usize::try_from(store.report().total_bytes - before).unwrap();
     let path = folder.join("bare");
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
+    let zeros = folder.join("zeros");
+    let filled = OpenOptions::new().read(true).write(true).create_new(true).open(&zeros).unwrap();
+    filled.write_all_at(&vec![0; 64 << 20], 0).unwrap();
+    filled.sync_all().unwrap();
     let (mut bares, mut commits, mut offset) = (Vec::new(), Vec::new(), 0);
+    let (mut fills, mut filled_offset) = (Vec::new(), 0);
     for _ in 0..ROUNDS * 10 {
         for _ in 0..CALLS / 10 {
             bares.push(bare(&file, &mut offset, &vec![b'b'; bytes]));
@@ -116,15 +126,21 @@ fn lone(folder: &Path, store: &DiskStore) {
             writer.commit(store);
             commits.push(start.elapsed());
         }
+        for _ in 0..CALLS / 10 {
+            fills.push(bare(&filled, &mut filled_offset, &vec![b'b'; bytes]));
+        }
     }
     std::fs::remove_file(path).unwrap();
+    std::fs::remove_file(zeros).unwrap();
     for per_mille in [500, 990] {
         let (bare, commit) = (middle(&mut bares, per_mille), middle(&mut commits, per_mille));
         println!(
-            "lone caller, {bytes} bytes, quantile 0.{per_mille}: bare {} us, commit {} us, ratio {}",
+            "lone caller, {bytes} bytes, quantile 0.{per_mille}: bare {} us, commit {} us, ratio {}; \
+             bare in a zero-filled file {} us",
             micros(bare),
             micros(commit),
-            ratio(commit, bare)
+            ratio(commit, bare),
+            micros(middle(&mut fills, per_mille))
         );
     }
 }
@@ -196,6 +212,43 @@ fn stalls(folder: &Path) {
     }
 }
 
+fn resident_kilobytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Memory and time to open, with many records.
+fn many(folder: &Path) {
+    let config = DiskConfig::new(folder.join("many"));
+    let before = resident_kilobytes();
+    let store = DiskStore::open(&config, Arc::new(Machine)).unwrap();
+    let start = Instant::now();
+    for base in 0..RECORDS / 1_000 {
+        let commits = (0..1_000).map(|next| {
+            let mut writer = Writer::new(&store, 100_000_000 + base * 1_000 + next);
+            Arc::new(writer.next())
+        });
+        let results = block_on(store.commit(commits.collect()));
+        assert!(results.iter().all(|one| matches!(one, CommitResult::Committed { .. })));
+    }
+    let (written, report) = (start.elapsed(), store.report());
+    drop(store);
+    let start = Instant::now();
+    let store = DiskStore::open(&config, Arc::new(Machine)).unwrap();
+    println!(
+        "{RECORDS} records of {VALUE_BYTES} bytes: log {} MB, written in {} ms, opened in {} ms, \
+         resident memory grew by {} bytes a record, counted as {}",
+        report.total_bytes / 1_000_000,
+        written.as_millis(),
+        start.elapsed().as_millis(),
+        (resident_kilobytes() - before) * 1_024 / RECORDS,
+        report.index_bytes / RECORDS
+    );
+    drop(store);
+    std::fs::remove_dir_all(config.folder).unwrap();
+}
+
 fn main() {
     let folder = std::env::args().nth(1).expect("name a folder to measure in");
     let folder = Path::new(&folder);
@@ -206,4 +259,5 @@ fn main() {
     drop(store);
     std::fs::remove_dir_all(folder.join("data")).unwrap();
     stalls(folder);
+    many(folder);
 }

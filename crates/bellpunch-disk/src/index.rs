@@ -20,7 +20,7 @@ use crate::format::{COPY_BYTES, Operation, Placed, WriteRef};
 /// How many commit ids are remembered.
 pub(crate) const COMMIT_IDS_MAX: usize = 65_536;
 /// What an entry costs beside its id: itself, its share of a tree node, the id's header.
-const ENTRY_BYTES: usize = 128;
+const ENTRY_BYTES: usize = 160;
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
