@@ -212,6 +212,43 @@ fn stalls(folder: &Path) {
     }
 }
 
+/// The slowest commits of many callers with segments of the default size.
+fn crowded_stalls(folder: &Path) {
+    for (name, slack_bytes) in [("never", u64::MAX), ("often", 0)] {
+        let folder = folder.join(name);
+        let config = DiskConfig { slack_bytes, ..DiskConfig::new(&folder) };
+        let store = DiskStore::open(&config, Arc::new(Machine)).unwrap();
+        let mut commits = std::thread::scope(|scope| {
+            let callers: Vec<_> = (0..THREADS)
+                .map(|number| {
+                    let store = &store;
+                    scope.spawn(move || {
+                        let mut writer = Writer::new(store, number);
+                        let timed = |_| {
+                            let start = Instant::now();
+                            writer.commit(store);
+                            start.elapsed()
+                        };
+                        (0..8_000).map(timed).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect::<Vec<_>>()
+        });
+        let (p50, p999) = (middle(&mut commits, 500), middle(&mut commits, 999));
+        println!(
+            "{THREADS} callers, 64 MiB segments, compaction {name} ({} done): median {} us, 0.999 {} \
+             us, worst {} us",
+            store.report().compacted,
+            micros(p50),
+            micros(p999),
+            micros(middle(&mut commits, 1_000))
+        );
+        drop(store);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
+
 fn resident_kilobytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -259,5 +296,6 @@ fn main() {
     drop(store);
     std::fs::remove_dir_all(folder.join("data")).unwrap();
     stalls(folder);
+    crowded_stalls(folder);
     many(folder);
 }
