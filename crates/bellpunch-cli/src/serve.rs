@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bellpunch::{Engine, SystemClock};
-use bellpunch_server::ServeError;
+use bellpunch_server::{Components, ServeError};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -12,6 +12,9 @@ use crate::args::{Form, ServeArgs};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::stores;
+
+/// How long threads may take to end.
+const SHUTDOWN: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// A runtime over all cores.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
@@ -31,12 +34,17 @@ pub(crate) fn run(args: &ServeArgs, form: Form) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let opened = stores::open(&settings.store)?;
+    let blobs = opened.open_blobs(&settings.server.uploads.blobs)?;
     let engine_config = settings.engine_config()?;
     if args.check {
         crate::print("configuration and store are in order\n")?;
         return Ok(ExitCode::SUCCESS);
     }
-    runtime()?.block_on(async {
+    if settings.server.http.listen == "off" {
+        return Err(Failure::usage("http.listen = \"off\" closes the only door there is"));
+    }
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
         let engine =
             Engine::start(Arc::clone(&opened.store), Arc::new(SystemClock::new()), engine_config);
         let listen = &settings.server.http.listen;
@@ -44,12 +52,17 @@ pub(crate) fn run(args: &ServeArgs, form: Form) -> Result<ExitCode, Failure> {
             .await
             .map_err(|cause| Failure::could_not_run(format!("http.listen = {listen}: {cause}")))?;
         let stop = stopped()?;
-        match bellpunch_server::serve(settings.server.clone(), engine, listener, stop).await {
+        let components = Components { engine, blobs, listener };
+        match bellpunch_server::serve(settings.server.clone(), components, stop).await {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error @ ServeError::Unsafe(_)) => Err(Failure::unsafe_to_run(error.to_string())),
             Err(error) => Err(Failure::could_not_run(error.to_string())),
         }
-    })
+    });
+    // What was accepted is answered, or its time is over: nothing is waited for any more.
+    runtime.shutdown_timeout(SHUTDOWN);
+    opened.close();
+    served
 }
 
 /// SIGTERM or Ctrl-C.

@@ -3,15 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bellpunch::store::{MemoryConfig, MemoryStore, Scan, Store, Versioned};
+use bellpunch::store::{BlobStore, MemoryBlobs, MemoryConfig, MemoryStore, Scan, Store, Versioned};
 use bellpunch::{Kind, Partition, RecordKey, SystemClock};
-use bellpunch_disk::{DiskConfig, DiskStore, OpenError, OpenErrorKind};
+use bellpunch_disk::{DiskBlobs, DiskConfig, DiskStore, OpenError, OpenErrorKind};
 
 use crate::config::StoreSettings;
 use crate::failure::Failure;
 
 /// Records that one page of a walk has.
 const PAGE: usize = 500;
+
+/// Bytes of payloads that a memory store keeps.
+const MEMORY_BLOBS_MAX: usize = 1 << 30;
 
 /// A store that was opened, and where it is if it is a folder.
 #[derive(Debug)]
@@ -37,6 +40,16 @@ impl Opened {
             name.push("-blobs");
             folder.with_file_name(name)
         })
+    }
+
+    /// Opens where payloads are kept: in memory, or in that folder.
+    pub(crate) fn open_blobs(&self, setting: &str) -> Result<Arc<dyn BlobStore>, Failure> {
+        let clock = Arc::new(SystemClock::new());
+        let Some(folder) = self.blobs(setting) else {
+            return Ok(Arc::new(MemoryBlobs::new(clock, MEMORY_BLOBS_MAX)));
+        };
+        let blobs = DiskBlobs::open(&folder, clock).map_err(|error| of_open(&error))?;
+        Ok(Arc::new(blobs))
     }
 
     /// Ends the store in order.

@@ -39,7 +39,7 @@ impl Finding {
 pub(crate) fn run(args: &VerifyArgs, form: Form, noise: Noise) -> Result<ExitCode, Failure> {
     let opened = stores::open_existing(&args.store)?;
     let blobs = opened.blobs(args.blobs.as_deref().unwrap_or_default());
-    let blobs = uploads::Payloads::new(blobs);
+    let blobs = uploads::Payloads::open(blobs)?;
     let verified = crate::serve::runtime()?.block_on(all(&opened, &blobs, noise));
     opened.close();
     let (findings, records) = verified?;

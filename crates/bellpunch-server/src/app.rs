@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bellpunch::store::BlobStore;
 use bellpunch::{CommandSpec, Engine, Partition};
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -15,7 +16,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Version};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
 use crate::log::{Line, Log};
@@ -23,13 +24,16 @@ use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::route::{Action, Captures, Route, Routes};
 use crate::schema::Schemas;
-use crate::{call, list};
+use crate::{call, list, payload};
 
 /// The longest request target.
 const TARGET_BYTES_MAX: usize = 8 << 10;
 /// The largest header section, and how many fields it may have.
 const HEADER_BYTES_MAX: usize = 16 << 10;
 const HEADER_FIELDS_MAX: usize = 64;
+
+/// Payloads under way at once, each with a thread.
+const STREAMS_MAX: usize = 256;
 
 /// A body on its way out.
 pub(crate) type Outgoing = BoxBody<Bytes, std::io::Error>;
@@ -38,6 +42,9 @@ pub(crate) type Outgoing = BoxBody<Bytes, std::io::Error>;
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) engine: Engine,
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    /// Payloads under way, in and out.
+    pub(crate) streams: Arc<Semaphore>,
     pub(crate) config: Config,
     pub(crate) routes: Routes,
     pub(crate) commands: Vec<&'static CommandSpec>,
@@ -64,6 +71,7 @@ pub(crate) struct Answer {
 pub(crate) enum AnswerBody {
     Json(Value),
     Text(&'static str, String),
+    Stream(&'static str, Outgoing),
 }
 
 impl Answer {
@@ -90,7 +98,12 @@ pub(crate) struct Ask<'a> {
 }
 
 impl App {
-    pub(crate) fn new(engine: Engine, config: Config, table: &[&'static CommandSpec]) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        blobs: Arc<dyn BlobStore>,
+        config: Config,
+        table: &[&'static CommandSpec],
+    ) -> Self {
         let commands = table.to_vec();
         let schemas = Schemas::new(&commands);
         let routes = Routes::new(&commands, &schemas);
@@ -100,8 +113,11 @@ impl App {
         let draining = AtomicBool::new(false);
         let accepted = watch::Sender::new(0);
         let metrics = Metrics::default();
+        let streams = Arc::new(Semaphore::new(STREAMS_MAX));
         Self {
             engine,
+            blobs,
+            streams,
             config,
             routes,
             commands,
@@ -228,9 +244,9 @@ impl App {
             Action::List(spec) => list::records(self, spec, ask).await,
             Action::Counters(spec) => list::counters(self, spec, ask).await,
             Action::Partitions => list::partitions(self, &ask).await,
-            Action::Publish(_) | Action::Download(_) | Action::Journal => {
-                Err(Problem::new("not_journaled"))
-            }
+            Action::Publish(spec) => payload::publish(self, spec, ask).await,
+            Action::Download(spec) => payload::download(self, spec, ask).await,
+            Action::Journal => Err(Problem::new("not_journaled")),
             Action::Live => Ok(Answer::json(json!({"status": "live"}))),
             Action::Ready => self.ready(),
             Action::Metrics => {
@@ -321,6 +337,7 @@ fn respond(answer: Answer) -> Response<Outgoing> {
     let (kind, body) = match answer.body {
         AnswerBody::Json(value) => ("application/json", full(value.to_string())),
         AnswerBody::Text(kind, text) => (kind, full(text)),
+        AnswerBody::Stream(kind, body) => (kind, body),
     };
     let mut response = Response::new(body);
     *response.status_mut() = answer.status;

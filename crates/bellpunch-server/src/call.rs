@@ -28,6 +28,11 @@ const COMMANDS_MAX: usize = 64;
 /// Commands in a batch.
 const BATCH_MAX: usize = 1_000;
 
+/// A setting that the rule is told, and no part of what a caller says.
+pub(crate) const PAYLOAD_MAX: &str = "payload_max";
+/// Commands that take units: none of them takes 0.
+const TAKING: [&str; 4] = ["quotas.consume", "policies.consume", "checks.consume", "holds.create"];
+
 /// A command ready to be sent, and the secret that the door made for it.
 pub(crate) struct Prepared {
     pub(crate) spec: &'static CommandSpec,
@@ -79,13 +84,38 @@ async fn read_json(
 
 /// Makes a command of the wire's content.
 pub(crate) fn prepare(
+    app: &App,
     spec: &'static CommandSpec,
     mut content: Map<String, Value>,
 ) -> Result<Prepared, Problem> {
     let made = secret::hash(spec.name, &mut content)?;
+    if spec.name == "uploads.create" {
+        let max = app.config.uploads.payload_max.get();
+        if content.insert(PAYLOAD_MAX.to_owned(), max.into()).is_some() {
+            return Err(Problem::field(PAYLOAD_MAX, "unknown field: it is a setting"));
+        }
+    }
+    if TAKING.contains(&spec.name) {
+        refuse_zero("", &content)?;
+    }
     json::inward(spec.name, &mut content)?;
     let command = (spec.parse)(Value::Object(content)).map_err(json::outward_error)?;
     Ok(Prepared { spec, command, made })
+}
+
+/// A protocol that has a cost of 0 passes it to the rules; this one has dry runs and reads.
+fn refuse_zero(path: &str, content: &Map<String, Value>) -> Result<(), Problem> {
+    if content.get("units").and_then(Value::as_u64) == Some(0) {
+        let (code, field) = ("invalid_units", format!("{path}units"));
+        return Err(ShapeError { code, field, reason: "zero".to_owned() }.into());
+    }
+    let items = content.get("items").and_then(Value::as_array).into_iter().flatten();
+    items.enumerate().try_for_each(|(index, item)| match item {
+        Value::Object(item) => refuse_zero(&format!("{path}items[{index}]."), item),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Ok(())
+        }
+    })
 }
 
 fn beside_path(
@@ -121,7 +151,11 @@ impl App {
         Ok(CallOptions { key, dry_run, timeout })
     }
 
-    fn key_required(&self, changes: Changes, options: &CallOptions) -> Result<(), Problem> {
+    pub(crate) fn key_required(
+        &self,
+        changes: Changes,
+        options: &CallOptions,
+    ) -> Result<(), Problem> {
         let required = match (self.config.idempotency.required, changes) {
             (KeyRequired::All, Changes::Something) => true,
             // None of the collections of these doors moves money.
@@ -186,13 +220,13 @@ fn with_outcome_link(
 }
 
 #[derive(Clone, Copy)]
-enum Changes {
+pub(crate) enum Changes {
     Nothing,
     Something,
 }
 
 impl Changes {
-    const fn of(spec: &CommandSpec) -> Self {
+    pub(crate) const fn of(spec: &CommandSpec) -> Self {
         if spec.changes { Self::Something } else { Self::Nothing }
     }
 }
@@ -216,7 +250,7 @@ pub(crate) async fn command(
         secret::from_header(&ask.head.headers, &mut content)?;
     }
     beside_path(&mut content, ask.captures, if_version)?;
-    let prepared = prepare(spec, content)?;
+    let prepared = prepare(app, spec, content)?;
     let receipt = app.send(partition, vec![Arc::clone(&prepared.command)], options).await?;
     if receipt.replayed {
         app.metrics.replay(spec.name);
@@ -270,7 +304,7 @@ fn listed_one(app: &App, index: usize, item: Value) -> Result<Listed, Problem> {
         })?),
         Some(_) => return Err(wrong("idempotency_key", "must be a string")),
     };
-    let prepared = prepare(spec, content).map_err(|mut problem| {
+    let prepared = prepare(app, spec, content).map_err(|mut problem| {
         if let Some(Value::String(field)) = problem.data.get("field") {
             let field = place(field);
             problem.detail = format!("`{field}`: {}", problem.detail);
@@ -360,7 +394,7 @@ pub(crate) async fn outcome(
     options.key = None;
     let mut content = Map::new();
     beside_path(&mut content, ask.captures, None)?;
-    let prepared = prepare(spec, content)?;
+    let prepared = prepare(app, spec, content)?;
     let receipt = app.send(partition, vec![prepared.command], options).await?;
     Ok(reply::of_outcome(app, partition, &receipt))
 }

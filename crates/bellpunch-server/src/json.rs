@@ -23,7 +23,7 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 /// Objects whose names are the caller's, stored and never interpreted.
 const OPAQUE: [&str; 4] = ["metadata", "labels", "versions", "as_of"];
 /// The only fields that may be `null`: there it says "none from now on".
-const NULLABLE: [(&str, &str); 2] =
+pub(crate) const NULLABLE: [(&str, &str); 2] =
     [("quotas.configure", "expires_at"), ("quotas.configure", "refill")];
 
 fn refused(field: impl Into<String>, reason: impl Into<String>) -> ShapeError {

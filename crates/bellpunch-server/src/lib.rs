@@ -9,24 +9,26 @@
 //!
 //! ```
 //! # use std::sync::Arc;
-//! use bellpunch::store::{MemoryConfig, MemoryStore};
+//! use bellpunch::store::{MemoryBlobs, MemoryConfig, MemoryStore};
 //! use bellpunch::{Engine, EngineConfig, SystemClock};
-//! use bellpunch_server::{Config, serve};
+//! use bellpunch_server::{Components, Config, serve};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let clock = Arc::new(SystemClock::new());
 //! let store = Arc::new(MemoryStore::new(clock.clone(), MemoryConfig::default()));
-//! let engine = Engine::start(store, clock, EngineConfig::default());
+//! let engine = Engine::start(store, clock.clone(), EngineConfig::default());
+//! let blobs = Arc::new(MemoryBlobs::new(clock, 1 << 20));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! let stop = async {};
-//! serve(Config::default(), engine, listener, stop).await?;
+//! serve(Config::default(), Components { engine, blobs, listener }, stop).await?;
 //! # Ok(())
 //! # })
 //! # }
 //! ```
 
 mod app;
+mod blob;
 mod call;
 mod config;
 mod connection;
@@ -36,6 +38,7 @@ mod list;
 mod log;
 mod metrics;
 mod openapi;
+mod payload;
 mod problem;
 mod reference;
 mod reply;
@@ -43,9 +46,10 @@ mod route;
 mod schema;
 mod secret;
 mod serve;
+mod sweep;
 
 pub use config::{
     Config, DrainConfig, HttpConfig, IdempotencyConfig, KeyRequired, LegacyRateLimit, LogConfig,
     LogFormat, LogLevel, SecurityConfig, Size, Span, UploadsConfig,
 };
-pub use serve::{ServeError, serve};
+pub use serve::{Components, ServeError, serve};

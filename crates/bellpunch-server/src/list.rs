@@ -155,7 +155,7 @@ async fn read(
     partition: &Partition,
     content: Map<String, Value>,
 ) -> Result<Option<Map<String, Value>>, Problem> {
-    let prepared = prepare(spec, content)?;
+    let prepared = prepare(app, spec, content)?;
     let timeout = Some(app.config.http.timeout.get());
     let options = CallOptions { key: None, dry_run: false, timeout };
     let outcome = app.engine.send(partition, vec![Arc::clone(&prepared.command)], options).await;

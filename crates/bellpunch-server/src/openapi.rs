@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 use crate::route::{Action, Route, Routes};
 use crate::schema::Schemas;
 
+/// Fields that the server fills in.
+pub(crate) const OF_THE_SERVER: [&str; 2] = ["made_secret_hash", crate::call::PAYLOAD_MAX];
+
 /// The document.
 pub(crate) fn document(routes: &Routes, schemas: &Schemas) -> String {
     let mut paths = Map::new();
@@ -129,7 +132,7 @@ fn body(route: &Route, spec: &bellpunch::CommandSpec, schemas: &Schemas) -> Valu
         _ => None,
     };
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.retain(|name, _| !in_path(name) && name != "made_secret_hash");
+        properties.retain(|name, _| !in_path(name) && !OF_THE_SERVER.contains(&name.as_str()));
         if let Some((hashed, plain)) =
             renamed.filter(|(hashed, _)| properties.contains_key(*hashed))
         {

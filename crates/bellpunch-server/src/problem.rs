@@ -33,6 +33,11 @@ pub(crate) const ERRORS: &[(&str, u16, &str)] = &[
     ),
     ("request_timeout", 408, "The body did not arrive in time. Nothing was done."),
     ("idempotency_key_in_progress", 409, "Too many requests wait for the outcome of this key."),
+    (
+        "grant_expired",
+        410,
+        "The download that this key counted has ended; without that key another is counted.",
+    ),
     ("body_too_large", 413, "The body is larger than its maximum."),
     ("too_large", 413, "The command writes more records or bytes than the store takes at once."),
     ("target_too_long", 414, "The request target is longer than 8192 bytes."),

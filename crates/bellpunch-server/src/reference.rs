@@ -1,6 +1,6 @@
 //! What every code means: for `detail`, for `/problems/{code}` and for the generated reference.
 
-use bellpunch_core::{Stage, currencies, tickets};
+use bellpunch_core::{Stage, currencies, limits, tickets, uploads};
 
 use crate::problem::ERRORS;
 
@@ -9,7 +9,9 @@ pub(crate) type Table = &'static [(Stage, &'static str, &'static str)];
 
 /// The rejections of each domain, in order of precedence.
 pub(crate) const DOMAINS: &[(&str, Table)] = &[
+    ("limits", limits::Rejection::TABLE),
     ("tickets", tickets::TicketRejection::TABLE),
+    ("uploads", uploads::UploadRejection::TABLE),
     ("currencies", currencies::CurrencyRejection::TABLE),
 ];
 

@@ -6,7 +6,7 @@ use bellpunch_core::CommandSpec;
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
-use crate::json::to_milliseconds;
+use crate::json::{NULLABLE, outward, to_milliseconds};
 
 /// Request and reply of each command, and the definitions that they refer to.
 #[derive(Debug)]
@@ -26,15 +26,23 @@ impl Schemas {
         let mut requests = BTreeMap::new();
         let mut replies = BTreeMap::new();
         for spec in commands {
-            let mut request = (spec.request)(&mut generator).to_value();
-            rename(&mut request);
-            requests.insert(spec.name, request);
-            let mut reply = (spec.reply)(&mut generator).to_value();
-            rename(&mut reply);
-            replies.insert(spec.name, reply);
+            requests.insert(spec.name, (spec.request)(&mut generator).to_value());
+            replies.insert(spec.name, (spec.reply)(&mut generator).to_value());
         }
         let mut definitions = generator.take_definitions(true);
-        definitions.values_mut().for_each(rename);
+        // What `null` means in is known by command, and a definition belongs to one at most.
+        let command_of = |name: &str| {
+            let place = format!("/components/schemas/{name}");
+            let refers = |schema: &Value| {
+                schema.get("$ref").and_then(Value::as_str).is_some_and(|to| to.ends_with(&place))
+            };
+            requests.iter().find(|(_, schema)| refers(schema)).map_or("", |(command, _)| *command)
+        };
+        for (name, definition) in &mut definitions {
+            to_wire(command_of(name), definition);
+        }
+        requests.iter_mut().for_each(|(command, schema)| to_wire(command, schema));
+        replies.values_mut().for_each(|schema| to_wire("", schema));
         Self { definitions, requests, replies }
     }
 
@@ -55,28 +63,58 @@ impl Schemas {
     }
 }
 
-/// `…_ns` is `…_ms` on the wire, as a property and as a required one.
-fn rename(schema: &mut Value) {
+/// Turns a schema of the rules into one of the wire: `…_ns` is `…_ms`, an absent field is left out
+/// and never `null`, and a description has no Rust in it.
+fn to_wire(command: &str, schema: &mut Value) {
     match schema {
         Value::Object(object) => {
-            for (name, value) in object.iter_mut() {
-                if let ("properties", Value::Object(properties)) = (name.as_str(), &mut *value) {
-                    let renamed = std::mem::take(properties).into_iter();
-                    *properties =
-                        renamed.map(|(name, value)| (to_milliseconds(&name), value)).collect();
-                }
-                if let ("required", Value::Array(required)) = (name.as_str(), &mut *value) {
-                    for name in required {
-                        if let Value::String(name) = name {
-                            *name = to_milliseconds(name);
-                        }
+            if let Some(Value::String(text)) = object.get_mut("description") {
+                let prose = text.split("```").next().unwrap_or_default();
+                *text = prose.trim_end().replace("_ns", "_ms");
+            }
+            if let Some(default) = object.get_mut("default") {
+                outward(default);
+            }
+            if let Some(Value::Array(required)) = object.get_mut("required") {
+                for name in required {
+                    if let Value::String(name) = name {
+                        *name = to_milliseconds(name);
                     }
-                } else {
-                    rename(value);
                 }
             }
+            if let Some(Value::Object(properties)) = object.get_mut("properties") {
+                let renamed = std::mem::take(properties).into_iter();
+                *properties = renamed
+                    .map(|(name, mut value)| {
+                        if !NULLABLE.contains(&(command, name.as_str())) {
+                            without_null(&mut value);
+                        }
+                        (to_milliseconds(&name), value)
+                    })
+                    .collect();
+            }
+            object.values_mut().for_each(|value| to_wire(command, value));
         }
-        Value::Array(items) => items.iter_mut().for_each(rename),
+        Value::Array(items) => items.iter_mut().for_each(|item| to_wire(command, item)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn without_null(schema: &mut Value) {
+    let Value::Object(object) = schema else { return };
+    if let Some(Value::Array(names)) = object.get_mut("type") {
+        names.retain(|name| name != "null");
+        if let [only] = names.as_slice() {
+            let only = only.clone();
+            object.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(options)) = object.get_mut("anyOf") {
+        options.retain(|option| option.get("type").is_none_or(|kind| kind != "null"));
+        if let [Value::Object(only)] = options.as_slice() {
+            let only = only.clone();
+            object.remove("anyOf");
+            object.extend(only);
+        }
     }
 }

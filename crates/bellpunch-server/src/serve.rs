@@ -6,16 +6,28 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bellpunch::store::BlobStore;
 use bellpunch::{CommandSpec, Engine};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::app::App;
 use crate::config::{Config, LogLevel};
-use crate::connection;
+use crate::{connection, sweep};
 
 /// How long to wait after a connection could not be taken.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// What the doors work with.
+#[derive(Debug)]
+pub struct Components {
+    /// Takes the commands.
+    pub engine: Engine,
+    /// Keeps the payloads.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Where connections come from.
+    pub listener: TcpListener,
+}
 
 /// Why a door does not open, or had to close.
 #[derive(Debug)]
@@ -43,19 +55,19 @@ impl fmt::Display for ServeError {
 
 impl std::error::Error for ServeError {}
 
-/// Answers HTTP on `listener` until `stop` is done; then finishes what was accepted, at most for
+/// Answers HTTP on the listener until `stop` is done; then finishes what was accepted, at most for
 /// `drain.timeout`.
 ///
 /// # Errors
 /// If the listener is unsafe or broken, or what was accepted did not finish in time.
 pub async fn serve(
     config: Config,
-    engine: Engine,
-    listener: TcpListener,
+    components: Components,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let commands: Vec<&'static CommandSpec> = bellpunch::commands().collect();
-    let mut app = App::new(engine, config, &commands);
+    let Components { engine, blobs, listener } = components;
+    let mut app = App::new(engine, blobs, config, &commands);
     let address = listener.local_addr().map_err(ServeError::Listener)?;
     app.loopback = address.ip().is_loopback();
     bind_allowed(&app, address)?;
@@ -140,5 +152,6 @@ async fn run(
             Err(_) => Err(ServeError::DrainTimedOut),
         },
         () = accept => Ok(()),
+        () = sweep::run(&app) => Ok(()),
     }
 }

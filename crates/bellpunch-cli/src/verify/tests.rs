@@ -9,7 +9,7 @@ const NOW: &str = "2026-03-01T00:00:00Z";
 fn findings(records: &[(&str, &str, Value)]) -> Vec<&'static str> {
     let partition = Partition::new("p").unwrap();
     let mut book = Book::new(&partition, NOW.parse().unwrap());
-    let payloads = uploads::Payloads::new(None);
+    let payloads = uploads::Payloads::none();
     for (kind, id, value) in records {
         let key = RecordKey { kind: Kind::named(*kind), id: RecordId::stored(id) };
         let stored = json!({"format": 1, "record": value}).to_string();
@@ -109,6 +109,45 @@ fn a_record_that_is_no_record_is_found() {
     let key = RecordKey { kind: Kind::named("quotas"), id: RecordId::stored("q") };
     let value = Some(b"{".to_vec().into());
     let record = Versioned { value, ..Versioned::default() };
-    book.take(&key, &record, &uploads::Payloads::new(None));
+    book.take(&key, &record, &uploads::Payloads::none());
     assert_eq!(book.close().first().unwrap().check, "records_readable");
+}
+
+#[test]
+fn a_completed_upload_has_its_bytes() {
+    use std::sync::Arc;
+
+    use bellpunch::store::{BlobStore as _, MemoryBlobs};
+    use sha2::{Digest as _, Sha256};
+    let blobs = Arc::new(MemoryBlobs::new(Arc::new(SystemClock::new()), 1 << 20));
+    let mut writer = blobs.create(&bellpunch::uploads::BlobName::new("a").unwrap()).unwrap();
+    writer.write(b"bytes").unwrap();
+    writer.finish().unwrap();
+    let payloads = uploads::Payloads::of(blobs);
+    let sha256: String = Sha256::digest(b"bytes").iter().map(|b| format!("{b:02x}")).collect();
+    let upload = |blob: &str, size: u64| {
+        json!({
+            "status": "completed", "max_downloads": "unlimited", "downloads": 0,
+            "payload": {"blob": blob, "size": size, "sha256": sha256}
+        })
+    };
+    let check = |upload: &Value| -> Vec<&str> {
+        let found = payloads.check(upload, NOW.parse().unwrap());
+        found.into_iter().map(|(check, ..)| check).collect()
+    };
+    assert_eq!(check(&upload("a", 5)), Vec::<&str>::new());
+    assert_eq!(check(&upload("a", 6)), ["upload_payload"]);
+    assert_eq!(check(&upload("b", 5)), ["upload_payload"]);
+    let mut altered = upload("a", 5);
+    altered["payload"]["sha256"] = json!("00");
+    assert_eq!(check(&altered), ["upload_payload"]);
+    let mut none = upload("a", 5);
+    none["payload"] = Value::Null;
+    assert_eq!(check(&none), ["upload_payload"]);
+    let mut free = upload("a", 5);
+    free["charge"] = json!([{"quota": "q", "units": 1}]);
+    assert_eq!(check(&free), ["upload_charged"]);
+    let mut swept = upload("b", 5);
+    swept["expires_at"] = json!(NOW);
+    assert_eq!(check(&swept), Vec::<&str>::new());
 }

@@ -1,6 +1,19 @@
 //! The binary as it is called.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed; it prints its seed, and takes it back"
+)]
+
+mod client;
+mod crash;
+mod drain;
+mod exact;
+mod server;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -261,4 +274,54 @@ fn a_file_that_is_no_whole_export_is_refused_before_anything_is_written() {
         assert_eq!(code(&output), expected, "{}", text(&output.stderr));
     }
     assert!(!folder.join("bad").exists());
+}
+
+/// The one file below a folder that holds these bytes.
+#[cfg(unix)]
+fn file_of(folder: &Path, bytes: &[u8]) -> std::path::PathBuf {
+    let mut open = vec![folder.to_owned()];
+    while let Some(path) = open.pop() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if std::fs::read_to_string(&path).is_ok_and(|text| text.as_bytes() == bytes) {
+                return path;
+            }
+        }
+    }
+    panic!("no file has these bytes");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_altered_payload_is_a_violation() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (served, address) = Served::start(folder);
+    let quota = ask(&address, "POST /v1/acme/quotas", r#"{"id": "q", "limit": 5}"#);
+    assert!(quota.starts_with("HTTP/1.1 201"), "{quota}");
+    let create = r#"{"id": "u", "size_limit": 100, "charge": [{"quota": "q", "units": 2}]}"#;
+    let created = ask(&address, "POST /v1/acme/uploads", create);
+    assert!(created.starts_with("HTTP/1.1 201"), "{created}");
+    let published = ask(&address, "PUT /v1/acme/uploads/u/payload", r#"{"payload": "Ynl0ZXM="}"#);
+    assert!(published.starts_with("HTTP/1.1 200"), "{published}");
+    let completed = ask(&address, "POST /v1/acme/uploads/u/complete", "{}");
+    assert!(completed.starts_with("HTTP/1.1 200"), "{completed}");
+    let held = ask(&address, "POST /v1/acme/holds", r#"{"items": [{"quota": "q"}]}"#);
+    assert!(held.starts_with("HTTP/1.1 201"), "{held}");
+    assert_eq!(served.terminate(), 0);
+
+    let output = run(folder, &["verify"]);
+    assert_eq!(code(&output), 0, "{}{}", text(&output.stdout), text(&output.stderr));
+    let blob = file_of(&folder.join("bellpunch-data-blobs"), b"bytes");
+    std::fs::write(&blob, b"BYTES").unwrap();
+    let output = run(folder, &["verify", "--json"]);
+    assert_eq!(code(&output), 1);
+    let finding: serde_json::Value =
+        serde_json::from_str(text(&output.stdout).lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&finding["check"], &finding["record"]),
+        (&"upload_payload".into(), &"uploads/u".into())
+    );
 }

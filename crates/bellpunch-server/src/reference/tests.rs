@@ -79,7 +79,7 @@ fn fields(page: &mut String, schemas: &Schemas, schema: &Value) {
     let required = schema.get("required").and_then(Value::as_array);
     page.push_str("\n| field | type | meaning |\n| --- | --- | --- |\n");
     for (name, property) in properties {
-        if name == "made_secret_hash" {
+        if crate::openapi::OF_THE_SERVER.contains(&name.as_str()) {
             continue;
         }
         let must = required.is_some_and(|names| names.iter().any(|known| known == name.as_str()));

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bellpunch::store::{MemoryConfig, MemoryStore, Store};
+use bellpunch::store::{BlobStore, MemoryBlobs, MemoryConfig, MemoryStore, Store};
 use bellpunch::{Engine, EngineConfig, SystemClock};
-use bellpunch_server::{Config, ServeError, serve};
+use bellpunch_server::{Components, Config, ServeError, serve};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine,
+    pub(crate) blobs: Arc<dyn BlobStore>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<Result<(), ServeError>>,
 }
@@ -30,6 +31,10 @@ pub(crate) struct Reply {
 
 pub(crate) fn memory() -> Arc<dyn Store> {
     Arc::new(MemoryStore::new(Arc::new(SystemClock::new()), MemoryConfig::default()))
+}
+
+pub(crate) fn blobs() -> Arc<dyn BlobStore> {
+    Arc::new(MemoryBlobs::new(Arc::new(SystemClock::new()), 256 << 20))
 }
 
 /// Settings that say nothing on stderr.
@@ -53,8 +58,10 @@ impl Server {
         let stopped = async {
             let _ = stopped.await;
         };
-        let task = tokio::spawn(serve(config, engine.clone(), listener, stopped));
-        Self { address, engine, stop: Some(stop), task }
+        let blobs = blobs();
+        let components = Components { engine: engine.clone(), blobs: Arc::clone(&blobs), listener };
+        let task = tokio::spawn(serve(config, components, stopped));
+        Self { address, engine, blobs, stop: Some(stop), task }
     }
 
     pub(crate) fn stop(&mut self) {

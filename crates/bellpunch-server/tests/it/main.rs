@@ -9,6 +9,8 @@
 
 mod client;
 mod door;
+mod limits;
 mod shapes;
 mod slow;
 mod tickets;
+mod uploads;

@@ -201,7 +201,7 @@ async fn accepted_requests_finish_and_new_ones_are_sent_away() {
 #[tokio::test]
 async fn a_listener_outside_loopback_is_refused_unless_overridden() {
     use bellpunch::{Engine, EngineConfig, SystemClock};
-    use bellpunch_server::{ServeError, serve};
+    use bellpunch_server::{Components, ServeError, serve};
     for (anonymous, plaintext, opens) in
         [(false, false, false), (true, false, false), (false, true, false), (true, true, true)]
     {
@@ -210,7 +210,8 @@ async fn a_listener_outside_loopback_is_refused_unless_overridden() {
         config.security.allow_plaintext = plaintext;
         let engine = Engine::start(memory(), Arc::new(SystemClock::new()), EngineConfig::default());
         let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
-        let served = serve(config, engine, listener, async {}).await;
+        let components = Components { engine, blobs: crate::client::blobs(), listener };
+        let served = serve(config, components, async {}).await;
         assert_eq!(served.is_ok(), opens);
         if let Err(error) = served {
             assert!(matches!(error, ServeError::Unsafe(_)), "{error}");

@@ -1,0 +1,219 @@
+//! Quotas, rate limits and holds as they are told on the wire.
+
+use serde_json::{Value, json};
+
+use crate::client::{Reply, Server, memory, quiet};
+
+async fn with_quota(limit: u64) -> Server {
+    let server = Server::start().await;
+    let reply = server.post("/v1/p/quotas", &json!({"id": "q", "limit": limit})).await;
+    assert_eq!(reply.status, 201, "{reply:?}");
+    server
+}
+
+async fn consume(server: &Server, units: u64) -> Reply {
+    server.post("/v1/p/quotas/q/consume", &json!({"units": units})).await
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_remains_and_that_waiting_does_not_help() {
+    let server = with_quota(100).await;
+    let reply = consume(&server, 97).await;
+    assert_eq!(reply.header("ratelimit-policy"), Some("\"q\";q=100"));
+    assert_eq!(reply.header("ratelimit"), Some("\"q\";r=3"));
+    let reply = consume(&server, 4).await;
+    assert_eq!(reply.refusal(), (429, "quota_exceeded".to_owned()));
+    assert_eq!(reply.header("ratelimit"), Some("\"q\";r=3"));
+    assert_eq!(reply.header("retry-after"), None);
+    let problem = reply.json();
+    assert_eq!(problem["type"], "https://iana.org/assignments/http-problem-types#quota-exceeded");
+    assert_eq!(problem["title"], "Quota exceeded");
+    assert_eq!(problem["detail"], "3 of 100 units remain in quota q; 4 were asked for.");
+    assert_eq!(problem["as_of"]["quotas/q"], 2);
+    assert_eq!(problem["retry_after_ms"], Value::Null);
+    assert_eq!(problem["violated-policies"], json!(["q"]));
+    assert_eq!(problem["data"]["remaining"], 3);
+    assert_eq!(problem["data"]["violations"][0]["requested"], 4);
+    let reply = consume(&server, 101).await;
+    assert_eq!(reply.refusal().1, "exceeds_limit");
+    assert_eq!(reply.json()["data"]["violations"][0]["never"], true);
+}
+
+#[tokio::test]
+async fn wrong_units_are_named_and_nothing_is_charged() {
+    let server = with_quota(10).await;
+    let before = server.state("p").await;
+    let path = "/v1/p/quotas/q/consume";
+    for (units, reason) in [
+        (json!(0), "zero"),
+        (json!(-1), "negative"),
+        (json!(-9_223_372_036_854_775_808_i64), "negative"),
+        (json!(1.5), "not_an_integer"),
+        (json!("1"), "not_an_integer"),
+        (json!(true), "not_an_integer"),
+        (json!(9_007_199_254_740_992_u64), "too_large"),
+        (json!(1e300), "too_large"),
+    ] {
+        let reply = server.post(path, &json!({"units": units})).await;
+        assert_eq!(reply.field(), ("invalid_units".to_owned(), "units".to_owned()), "{units}");
+        assert_eq!(reply.json()["data"]["reason"], reason, "{units}");
+        let items = json!({"items": [{"quota": "q"}, {"quota": "q", "units": units}]});
+        let reply = server.post("/v1/p/checks", &items).await;
+        let code = reply.refusal().1;
+        assert_eq!((reply.status, code.as_str()), (400, "invalid_units"), "{units}: {reply:?}");
+    }
+    let head = format!("POST {path} HTTP/1.1\r\nContent-Type: application/json");
+    for body in ["{\"units\": 1.0}", "{\"units\": 1e3}", "{\"units\": 1E0}"] {
+        let reply = server.send(&head, body.as_bytes()).await;
+        assert_eq!(reply.field().0, "invalid_units", "{body}");
+    }
+    for (body, field) in [
+        (json!({"unit": 1}), "unit"),
+        (json!({"units": null}), "units"),
+        (json!({"charge": "a\u{1}"}), "charge"),
+        (json!({"labels": {"a": 1}}), "labels.a"),
+        (json!({"id": "q"}), "id"),
+    ] {
+        let reply = server.post(path, &body).await;
+        assert_eq!((reply.status, reply.field().1.as_str()), (400, field), "{body}: {reply:?}");
+    }
+    assert_eq!(server.state("p").await, before);
+}
+
+#[tokio::test]
+async fn a_rate_limit_says_when_to_come_back() {
+    let server = Server::start().await;
+    let terms = json!({"algorithm": "gcra", "rate": 1, "burst": 2, "period_ms": 3_600_000});
+    let reply = server.call("PUT", "/v1/p/policies/login", &terms).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.json()["policy"]["period_ms"], 3_600_000);
+    let key = json!({"key": "10.0.0.1", "units": 2});
+    let path = "/v1/p/policies/login/consume";
+    let reply = server.post(path, &key).await;
+    assert_eq!(reply.header("ratelimit"), Some("\"login\";r=0;t=3600"));
+    let reply = server.post(path, &json!({"key": "10.0.0.1"})).await;
+    assert_eq!(reply.refusal(), (429, "rate_limited".to_owned()));
+    let wait = reply.json()["retry_after_ms"].as_u64().unwrap();
+    let seconds: u64 = reply.header("retry-after").unwrap().parse().unwrap();
+    assert!(0 < wait && wait <= 3_600_000 && wait <= seconds * 1_000);
+    assert!(seconds * 1_000 < wait + 1_000, "rounded up once, not twice");
+    let read = server.get("/v1/p/policies/login/counters/10.0.0.1").await.json();
+    assert_eq!((&read["counter"]["used"], &read["counter"]["remaining"]), (&json!(2), &json!(0)));
+    let other = server.get("/v1/p/policies/login/counters/%2F").await.json();
+    assert_eq!(other["counter"]["version"], 0);
+    let page = server.get("/v1/p/policies/login/counters").await.json();
+    assert_eq!(page["counters"][0]["key"], "10.0.0.1");
+    assert_eq!(server.get("/v1/p/policies/none/counters/k").await.refusal().0, 404);
+    let reply = server.send("DELETE /v1/p/policies/login HTTP/1.1", b"").await;
+    assert_eq!(reply.refusal(), (409, "policy_in_use".to_owned()));
+}
+
+#[tokio::test]
+async fn several_limits_are_all_or_nothing_and_all_violated_ones_are_named() {
+    let server = with_quota(1).await;
+    let terms = json!({"algorithm": "gcra", "rate": 1, "period_ms": 3_600_000});
+    server.call("PUT", "/v1/p/policies/r", &terms).await;
+    let check = json!({"items": [{"quota": "q"}, {"policy": "r", "key": "k"}]});
+    let reply = server.post("/v1/p/checks", &check).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.header("ratelimit-policy"), Some("\"q\";q=1, \"r\";q=1"));
+    let before = server.state("p").await;
+    let reply = server.post("/v1/p/checks", &check).await;
+    assert_eq!(reply.refusal(), (429, "quota_exceeded".to_owned()));
+    assert_eq!(reply.json()["violated-policies"], json!(["q", "r"]));
+    assert_eq!(reply.header("retry-after"), None, "the quota never refills");
+    assert_eq!(server.state("p").await, before);
+}
+
+#[tokio::test]
+async fn a_hold_is_made_captured_and_gone() {
+    let server = with_quota(5).await;
+    let hold = json!({"id": "h", "items": [{"quota": "q", "units": 4}], "ttl_ms": 60_000});
+    let reply = server.post("/v1/p/holds", &hold).await;
+    assert_eq!((reply.status, reply.header("location")), (201, Some("/v1/p/holds/h")));
+    assert_eq!(consume(&server, 2).await.refusal().0, 429);
+    let exists = server.post("/v1/p/holds", &hold).await;
+    assert_eq!(exists.refusal(), (409, "hold_exists".to_owned()));
+    let reply = server.post("/v1/p/holds/h/capture", &json!({"units": 3})).await;
+    assert_eq!((&reply.json()["captured"], &reply.json()["released"]), (&json!(3), &json!(1)));
+    let again = server.post("/v1/p/holds/h/capture", &json!({})).await;
+    assert_eq!(again.refusal(), (409, "hold_captured".to_owned()));
+    assert!(again.json()["data"]["at"].is_string());
+    let charge = reply.json()["charge"].as_str().unwrap().to_owned();
+    let reply = server.post(&format!("/v1/p/charges/{charge}/refund"), &json!({})).await;
+    assert_eq!((reply.status, &reply.json()["refunded"]), (200, &json!(3)));
+    let reply = server.post("/v1/p/holds/none/void", &json!({})).await;
+    assert_eq!(reply.refusal(), (404, "hold_not_found".to_owned()));
+}
+
+#[tokio::test]
+async fn null_removes_only_where_it_may() {
+    let server = with_quota(5).await;
+    let path = "/v1/p/quotas/q/configure";
+    let soon = json!({"expires_at": "2090-01-01T00:00:00+03:00"});
+    let reply = server.post(path, &soon).await;
+    assert_eq!(reply.json()["quota"]["expires_at"], "2089-12-31T21:00:00Z");
+    let reply = server.post(path, &json!({"expires_at": null})).await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.json()["quota"].get("expires_at").is_none());
+    let reply = server.post(path, &json!({"metadata": null})).await;
+    assert_eq!(reply.field().1, "metadata");
+    for wrong in ["2026-01-01", "2026-12-31T23:59:60Z", "2026-01-01T00:00:00.0123456789Z", ""] {
+        let reply = server.post(path, &json!({"expires_at": wrong})).await;
+        assert_eq!(reply.field().1, "expires_at", "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn ids_are_never_rewritten() {
+    let server = Server::start().await;
+    for (id, path) in [("a.b", "a.b"), ("a b", "a%20b"), ("a/b", "a%2Fb"), ("a%b", "a%25b")] {
+        let reply = server.post("/v1/p/quotas", &json!({"id": id, "limit": 1})).await;
+        assert_eq!(reply.status, 201, "{id}");
+        let path = format!("/v1/p/quotas/{path}");
+        assert_eq!(server.get(&path).await.json()["quota"]["id"], id);
+        assert_eq!(server.post(&format!("{path}/consume"), &json!({})).await.status, 200);
+    }
+    let page = server.get("/v1/p/quotas").await.json();
+    assert_eq!(page["quotas"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn older_fields_tell_the_tightest_limit() {
+    let mut config = quiet();
+    config.http.legacy_ratelimit = bellpunch_server::LegacyRateLimit::Delta;
+    let server = Server::with(config, memory()).await;
+    let terms = json!({"algorithm": "gcra", "rate": 5, "period_ms": 3_600_000});
+    server.call("PUT", "/v1/p/policies/r", &terms).await;
+    let reply = server.post("/v1/p/policies/r/consume", &json!({"key": "k"})).await;
+    assert_eq!(reply.header("x-ratelimit-limit"), Some("5"));
+    assert_eq!(reply.header("x-ratelimit-remaining"), Some("4"));
+    assert_eq!(reply.header("x-ratelimit-reset"), Some("720"));
+}
+
+#[tokio::test]
+async fn a_key_may_be_required_of_all_commands() {
+    let mut config = quiet();
+    config.idempotency.required = bellpunch_server::KeyRequired::All;
+    let server = Server::with(config, memory()).await;
+    let quota = json!({"id": "q", "limit": 5});
+    let reply = server.post("/v1/p/quotas", &quota).await;
+    assert_eq!(reply.refusal(), (400, "idempotency_key_required".to_owned()));
+    let key = [("Idempotency-Key", "k")];
+    assert_eq!(server.with_headers(("POST", "/v1/p/quotas"), &key, &quota).await.status, 201);
+    assert_eq!(server.get("/v1/p/quotas/q").await.status, 200);
+    assert_eq!(server.post("/v1/p/quotas/q/consume?dry_run=true", &json!({})).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_last_unit_is_taken_once() {
+    let server = with_quota(7).await;
+    let calls = (0..50).map(|_| consume(&server, 1));
+    let replies = futures_util::future::join_all(calls).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 7);
+    assert_eq!(replies.iter().filter(|reply| reply.status == 429).count(), 43);
+    let metrics = String::from_utf8(server.get("/metrics").await.bytes).unwrap();
+    let refused =
+        "bellpunch_rejections_total{command=\"quotas.consume\",code=\"quota_exceeded\"} 43";
+    assert!(metrics.contains(refused), "{metrics}");
+}
