@@ -166,9 +166,7 @@ pub fn sweep(kind: &str, ids: Vec<RecordId>) -> Option<Arc<dyn AnyCommand>> {
     if kind == OutcomeRecord::KIND.name() {
         return Some(Arc::new(SweepOutcomes { ids }));
     }
-    limits::sweep(kind, ids.clone())
-        .or_else(|| tickets::sweep(kind, ids.clone()))
-        .or_else(|| uploads::sweep(kind, ids))
+    limits::sweep(kind, ids.clone()).or_else(|| tickets::sweep(kind, ids.clone()))
 }
 
 /// The command of this name.
