@@ -166,7 +166,7 @@ pub fn sweep(kind: &str, ids: Vec<RecordId>) -> Option<Arc<dyn AnyCommand>> {
     if kind == OutcomeRecord::KIND.name() {
         return Some(Arc::new(SweepOutcomes { ids }));
     }
-    limits::sweep(kind, ids.clone()).or_else(|| tickets::sweep(kind, ids.clone()))
+    limits::sweep(kind, ids.clone()).or_else(|| tickets::sweep(kind, ids))
 }
 
 /// The command of this name.

@@ -147,7 +147,9 @@ impl Store for Twin {
                 scan.due_by = None;
             }
             let mut page = self.inner.scan(&self.partition(partition), &scan).await?;
-            page.more &= self.bug != Bug::PageOne;
+            if self.bug == Bug::PageOne {
+                page.resume = None;
+            }
             Ok(page)
         })
     }
