@@ -16,10 +16,13 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+/// Opens a store, the same one each time: first empty, then as it was left.
+pub(crate) type Open = dyn FnMut(Arc<dyn Clock>) -> Arc<dyn Store>;
+
 /// A store, as scripts need it.
 pub(crate) struct Backend {
-    /// Opens it, the same one each time: first empty, then as it was left.
-    pub(crate) open: Box<dyn FnMut(Arc<dyn Clock>) -> Arc<dyn Store>>,
+    /// The way to it.
+    pub(crate) open: Box<Open>,
     pub(crate) replies: Replies,
 }
 
