@@ -64,7 +64,7 @@ impl Command for Take {
 
 fn engine(folder: &Path, batch_max: usize) -> Result<Engine, Box<dyn Error>> {
     let clock = Arc::new(SystemClock::new());
-    let store = DiskStore::open(DiskConfig::new(folder), Arc::clone(&clock) as _)?;
+    let store = DiskStore::open(&DiskConfig::new(folder), Arc::clone(&clock) as _)?;
     let config = EngineConfig { batch_max, ..EngineConfig::default() };
     Ok(Engine::start(Arc::new(store), clock, config))
 }
@@ -145,7 +145,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let [combined, single, lone, bare] = columns.each_mut().map(|column| median(column));
     println!("medians of {ROUNDS} rounds in turn, one hot record, durable on disk");
     println!("{CALLERS} callers, combined commits       {combined:>8} calls/s");
-    println!("{CALLERS} callers, one commit per call    {single:>8} calls/s   ratio {}", ratio(combined, single));
+    println!(
+        "{CALLERS} callers, one commit per call    {single:>8} calls/s   ratio {}",
+        ratio(combined, single)
+    );
     println!("one caller, one call                {lone:>8} us");
     println!("bare append and fdatasync           {bare:>8} us        ratio {}", ratio(lone, bare));
     Ok(())

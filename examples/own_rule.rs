@@ -78,7 +78,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(run(Arc::new(memory), Arc::clone(&clock)).await?, 1);
 
     let folder = tempfile::tempdir()?;
-    let disk = DiskStore::open(DiskConfig::new(folder.path()), Arc::clone(&clock) as _)?;
+    let disk = DiskStore::open(&DiskConfig::new(folder.path()), Arc::clone(&clock) as _)?;
     assert_eq!(run(Arc::new(disk), clock).await?, 1);
     Ok(())
 }

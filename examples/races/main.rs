@@ -15,6 +15,7 @@
     clippy::disallowed_methods,
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
+    clippy::integer_division,
     reason = "a demonstration is a program of its own: it prints, and it measures real time"
 )]
 
@@ -74,7 +75,12 @@ fn report(rows: &[Row]) -> ExitCode {
     for row in rows {
         println!(
             "{:<52} {:>9}  {:>11}  {:>10}  {:>9}  {}",
-            row.name, row.attempted, row.should_pass, row.naive, row.bellpunch, row.verdict()
+            row.name,
+            row.attempted,
+            row.should_pass,
+            row.naive,
+            row.bellpunch,
+            row.verdict()
         );
     }
     if rows.iter().all(|row| row.verdict() == "exact") {

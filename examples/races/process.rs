@@ -42,8 +42,9 @@ impl Bellpunch {
             .spawn()?;
         let log = BufReader::new(child.stderr.take().ok_or("no standard error")?);
         let mut lines = log.lines();
-        // The server says when it listens.
-        let started = lines.by_ref().map_while(Result::ok).any(|line| line.contains("listening"));
+        // The server says when its door is open, and where.
+        let open = |line: String| line.contains("\"address\"");
+        let started = lines.by_ref().map_while(Result::ok).any(open);
         if !started {
             return Err(format!("bellpunch did not start: {}", child.wait()?).into());
         }

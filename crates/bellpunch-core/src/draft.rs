@@ -51,13 +51,21 @@ pub struct Draft<'v> {
     writes: BTreeMap<RecordKey, Written>,
     missing: BTreeSet<RecordKey>,
     questions: BTreeSet<Due>,
+    now: Timestamp,
     latest: Timestamp,
     deadline: Option<Timestamp>,
     broken: Option<(RecordKey, DecodeError)>,
 }
 
 impl<'v> Draft<'v> {
+    /// A draft of what is known, however new it is.
     pub(crate) fn new(view: &'v mut View) -> Self {
+        Self::at(view, Timestamp::MAX)
+    }
+
+    /// A draft for a decision at `now`. A record that is newer reads as absent, like one that is
+    /// not loaded: the answer is thrown away, so no rule sees what is in its future.
+    pub(crate) fn at(view: &'v mut View, now: Timestamp) -> Self {
         Self {
             view,
             entropy: 0,
@@ -66,6 +74,7 @@ impl<'v> Draft<'v> {
             writes: BTreeMap::new(),
             missing: BTreeSet::new(),
             questions: BTreeSet::new(),
+            now,
             latest: Timestamp::EPOCH,
             deadline: None,
             broken: None,
@@ -104,6 +113,9 @@ impl<'v> Draft<'v> {
         match self.view.read::<R>(key) {
             Ok(seen) => {
                 self.latest = self.latest.max(seen.at);
+                if self.now < seen.at {
+                    return None;
+                }
                 if !self.reads.contains_key(key) {
                     self.reads.insert(key.clone(), seen.version);
                 }

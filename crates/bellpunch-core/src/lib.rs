@@ -8,6 +8,7 @@
 //! Invariant: a rejected command leaves nothing behind, and an accepted one is exactly the writes
 //! of its [`Draft`]. Why one function: testing in one place and taking in another is CWE-367.
 
+pub mod audit;
 mod command;
 pub mod currencies;
 mod draft;
@@ -16,6 +17,8 @@ mod outcome;
 mod record;
 mod registry;
 mod rejection;
+#[cfg(feature = "script")]
+pub mod script;
 pub mod tickets;
 #[cfg(test)]
 mod trial;

@@ -177,7 +177,7 @@ fn key_reused(at: Timestamp) -> Rejection {
 /// What it accepts is pending in `view` afterwards (nothing is, of a dry run).
 pub fn decide(view: &mut View, request: &Request, mut now: Timestamp) -> Decision {
     loop {
-        let mut draft = Draft::new(view);
+        let mut draft = Draft::at(view, now);
         let result = decide_once(&mut draft, request, now);
         let (records, due) = draft.missing();
         if !records.is_empty() || !due.is_empty() {
@@ -392,3 +392,6 @@ impl Command for SweepOutcomes {
 fn outcome_id(key: &IdempotencyKey) -> RecordId {
     RecordId::stored(key.as_str())
 }
+
+#[cfg(test)]
+mod tests;

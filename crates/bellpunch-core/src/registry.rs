@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     AnyCommand, Command, OutcomeRecord, ReadOutcome, Record, RecordId, SweepOutcomes, ValueError,
-    currencies, tickets, uploads,
+    currencies, limits, tickets, uploads,
 };
 
 /// What a command needs so that it can be read from a wire and described.
@@ -156,7 +156,7 @@ pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
         CommandSpec::change::<uploads::Delete>(),
         CommandSpec::read::<uploads::Read>(),
     ];
-    [OUTCOMES, CURRENCIES, TICKETS, UPLOADS, crate::limits::COMMANDS].into_iter().flatten()
+    [OUTCOMES, CURRENCIES, TICKETS, UPLOADS, limits::COMMANDS].into_iter().flatten()
 }
 
 /// The command that removes records of this kind whose time has come; each is looked at again when
@@ -166,7 +166,7 @@ pub fn sweep(kind: &str, ids: Vec<RecordId>) -> Option<Arc<dyn AnyCommand>> {
     if kind == OutcomeRecord::KIND.name() {
         return Some(Arc::new(SweepOutcomes { ids }));
     }
-    crate::limits::sweep(kind, ids.clone()).or_else(|| tickets::sweep(kind, ids))
+    limits::sweep(kind, ids.clone()).or_else(|| tickets::sweep(kind, ids))
 }
 
 /// The command of this name.

@@ -21,7 +21,7 @@ pub struct DiskConfig {
     pub folder: PathBuf,
     /// The log goes on in a new file when one has reached this. From 256 bytes to 1 GiB.
     pub segment_bytes: u64,
-    /// Bytes of memory for the index above which a commit that adds records is refused as full: 128
+    /// Bytes of memory for the index above which a commit that adds records is refused as full: 160
     /// and the length of its id for each record.
     pub index_bytes_max: usize,
     /// How many bytes beyond twice the live ones the log may have before old segments are

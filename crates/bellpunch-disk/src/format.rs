@@ -417,3 +417,6 @@ impl End {
         Some(Self { store, segment, bytes: reader.u64()?, batches: reader.u64()? })
     }
 }
+
+#[cfg(test)]
+mod tests;

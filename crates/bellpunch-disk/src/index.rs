@@ -20,7 +20,7 @@ use crate::format::{COPY_BYTES, Operation, Placed, WriteRef};
 /// How many commit ids are remembered.
 pub(crate) const COMMIT_IDS_MAX: usize = 65_536;
 /// What an entry costs beside its id: itself, its share of a tree node, the id's header.
-const ENTRY_BYTES: usize = 128;
+const ENTRY_BYTES: usize = 160;
 /// Records looked at for one page of a scan: the index is locked meanwhile.
 const SCAN_VISITS_MAX: usize = 4_096;
 

@@ -315,18 +315,20 @@ fn settle(
     let (segment, end) = progress.end(&numbers);
     let mut cut_bytes = 0_u64;
     let unsettled = |cause| refused("settle the end of the log", &cause);
-    for number in numbers {
-        // Those after the end were prepared, and have nothing; those removed were copied.
-        let prepared = segment < number;
-        let removed = number < segment && Some(number) <= progress.removed;
-        if prepared || removed {
-            let gone = opened.remove(&number).map_or(0, |gone| gone.bytes);
-            if prepared {
-                cut_bytes = cut_bytes.saturating_add(gone.saturating_sub(header_bytes()));
-            }
-            files.remove(&segment_name(number)).map_err(unsettled)?;
-            files.sync_folder().map_err(unsettled)?;
-        }
+    let gone = |number: u32| {
+        files.remove(&segment_name(number)).and_then(|()| files.sync_folder()).map_err(unsettled)
+    };
+    // What is left is without gap at every moment: those after the end, which were prepared and
+    // hold nothing, go from the last; those before it, which were copied, from the first.
+    for number in numbers.iter().rev().copied().take_while(|number| segment < *number) {
+        let bytes = opened.remove(&number).map_or(0, |gone| gone.bytes);
+        cut_bytes = cut_bytes.saturating_add(bytes.saturating_sub(header_bytes()));
+        gone(number)?;
+    }
+    let copied = |number: &u32| *number < segment && Some(*number) <= progress.removed;
+    for number in numbers.iter().copied().take_while(copied) {
+        opened.remove(&number);
+        gone(number)?;
     }
     let active = opened.get_mut(&segment).ok_or_else(|| missing(segment))?;
     let end = u64::try_from(end).expect("64 bits fit");

@@ -42,6 +42,8 @@ pub enum Trouble {
     FailAfter(u64),
     /// After so many more bytes the disk is full.
     FullAfter(u64),
+    /// No room for another file.
+    NoNewFiles,
 }
 
 /// How much of what was not synced is lost.
@@ -137,7 +139,25 @@ impl FaultFiles {
 
     /// Puts a note into the record.
     pub fn note(&self, note: u64) {
-        self.state().steps.push(Step::Note(note));
+        self.done(&mut self.state(), Step::Note(note));
+    }
+
+    /// Waits until the segment of this name is made, so that no step of that is still to come.
+    pub fn wait_made(&self, name: &str) {
+        let mut state = self.state();
+        loop {
+            let created = |step: &Step| matches!(step, Step::Create(made, _) if made == name);
+            let mut after = state.steps.iter().skip_while(|step| !created(step));
+            if after.any(|step| *step == Step::SyncFolder) {
+                return;
+            }
+            state = self.released.wait(state).expect("no code panics while it holds this lock");
+        }
+    }
+
+    fn done(&self, state: &mut State, step: Step) {
+        state.steps.push(step);
+        self.released.notify_all();
     }
 
     /// What was done.
@@ -182,7 +202,7 @@ impl FaultFiles {
 
     fn spend(state: &mut State, bytes: usize) -> io::Result<usize> {
         match &mut state.trouble {
-            Trouble::None => Ok(bytes),
+            Trouble::None | Trouble::NoNewFiles => Ok(bytes),
             Trouble::FailAfter(0) => Err(io::Error::other("a fault of the test")),
             Trouble::FailAfter(left) => {
                 *left = left.saturating_sub(1);
@@ -249,11 +269,8 @@ impl Crash {
             }
             Loss::Sectors => {
                 for step in unsynced {
-                    if let Step::Write(number, offset, mut written) = step {
-                        for lost in written.chunks_mut(512).step_by(2) {
-                            lost.fill(0);
-                        }
-                        put(&mut durable, &Step::Write(number, offset, written), number);
+                    if let Step::Write(number, offset, written) = step {
+                        keep_odd_sectors(&mut durable, (number, offset), &written);
                     }
                 }
             }
@@ -262,6 +279,17 @@ impl Crash {
             durable.entry(*number).or_default();
         }
         (names, durable)
+    }
+}
+
+/// Writes every second sector; the others stay what they were, or are zeros behind the end.
+fn keep_odd_sectors(durable: &mut Contents, (number, offset): (u64, u64), written: &[u8]) {
+    let mut at = offset;
+    for (index, sector) in written.chunks(512).enumerate() {
+        if !index.is_multiple_of(2) {
+            put(durable, &Step::Write(number, at, sector.to_vec()), number);
+        }
+        at = at.saturating_add(512);
     }
 }
 
@@ -308,7 +336,7 @@ impl Files for Session {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut state = self.files.state();
-        if FaultFiles::spend(&mut state, 1)? == 0 {
+        if state.trouble == Trouble::NoNewFiles || FaultFiles::spend(&mut state, 1)? == 0 {
             return Err(io::ErrorKind::StorageFull.into());
         }
         if state.names.contains_key(name) {
@@ -318,7 +346,7 @@ impl Files for Session {
         state.next = state.next.saturating_add(1);
         state.names.insert(name.to_owned(), number);
         state.contents.insert(number, Vec::new());
-        state.steps.push(Step::Create(name.to_owned(), number));
+        self.files.done(&mut state, Step::Create(name.to_owned(), number));
         Ok(Arc::new(FaultFile { files: self.files.clone(), number }))
     }
 
@@ -331,14 +359,14 @@ impl Files for Session {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.files.state();
         state.names.remove(name).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        state.steps.push(Step::Remove(name.to_owned()));
+        self.files.done(&mut state, Step::Remove(name.to_owned()));
         Ok(())
     }
 
     fn sync_folder(&self) -> io::Result<()> {
         let mut state = self.files.state();
         FaultFiles::spend(&mut state, 0)?;
-        state.steps.push(Step::SyncFolder);
+        self.files.done(&mut state, Step::SyncFolder);
         Ok(())
     }
 }
@@ -371,7 +399,7 @@ impl File for FaultFile {
         let written = bytes.get(..room).unwrap_or(bytes).to_vec();
         let step = Step::Write(self.number, offset, written);
         put(&mut state.contents, &step, self.number);
-        state.steps.push(step);
+        self.files.done(&mut state, step);
         if room < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
@@ -379,7 +407,7 @@ impl File for FaultFile {
         let mut state = self.files.state();
         let step = Step::Cut(self.number, bytes);
         put(&mut state.contents, &step, self.number);
-        state.steps.push(step);
+        self.files.done(&mut state, step);
         Ok(())
     }
 
@@ -395,7 +423,7 @@ impl File for FaultFile {
         }
         state.held = 0;
         FaultFiles::spend(&mut state, 0)?;
-        state.steps.push(Step::Sync(self.number));
+        self.files.done(&mut state, Step::Sync(self.number));
         Ok(())
     }
 }

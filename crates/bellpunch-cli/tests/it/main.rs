@@ -1,6 +1,19 @@
 //! The binary as it is called.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed; it prints its seed, and takes it back"
+)]
+
+mod client;
+mod crash;
+mod drain;
+mod exact;
+mod server;
 
 use std::io::Read as _;
 use std::path::Path;

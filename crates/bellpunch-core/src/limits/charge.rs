@@ -15,9 +15,13 @@ use super::target::{names_of, target_of};
 use super::view::{ChargeView, QuotaView, TargetView, least_remaining};
 use super::{Quota, Rejection, Target};
 use crate::{
-    Command, Draft, IfVersion, Key, Kind, Labels, Limit, Record, RecordId, Timestamp, Units,
-    ValueError,
+    Command, Draft, Duration, IfVersion, Key, Kind, Labels, Limit, Record, RecordId, Timestamp,
+    Units, ValueError,
 };
+
+/// How long the charge of a rate is kept after it can be refunded, so that a refund that comes too
+/// late is told so.
+const KEPT_AFTER_WINDOW: Duration = Duration::from_days(1);
 
 /// A usage event.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -106,7 +110,7 @@ pub(super) fn record(
                 Retention::ForEver => None,
             },
             Account::Rate(account) if account.counter.terms().keeps_charges() => {
-                account.counter.charge_counts_until()
+                account.counter.charge_counts_until().and_then(|at| at.plus(KEPT_AFTER_WINDOW))
             }
             Account::Rate(_) => continue,
         };

@@ -3,7 +3,12 @@
 #![expect(clippy::indexing_slicing, reason = "tests stop at the unexpected")]
 #![expect(clippy::arithmetic_side_effects, reason = "overflow is checked, and ends the test")]
 
+mod crash;
+mod flips;
+mod golden;
 mod kit;
+mod store;
+mod workload;
 
 use std::sync::Arc;
 

@@ -10,7 +10,10 @@ use std::time::Duration as Wait;
 use crate::{Clock, Timestamp};
 
 /// How long a store that reads its clock too early is waited for. One that does not is not.
-const EARLY_READER_WAIT: Wait = Wait::from_millis(20);
+const EARLY_READER_WAIT: Wait = Wait::from_millis(100);
+
+/// After this a store is taken for one that never reads its clock.
+const READER_WAIT_MAX: Wait = Wait::from_secs(30);
 
 #[derive(Debug, Default)]
 struct State {
@@ -66,10 +69,9 @@ impl KitClock {
 
     /// Waits until somebody waits.
     pub(super) fn wait_held(&self) {
-        let mut state = self.state();
-        while state.hold != Hold::Holding {
-            state = self.changed.wait(state).unwrap();
-        }
+        let held = |state: &mut State| state.hold != Hold::Holding;
+        let waited = self.changed.wait_timeout_while(self.state(), READER_WAIT_MAX, held);
+        assert!(!waited.unwrap().1.timed_out(), "the store does not read its clock for a commit");
     }
 
     /// Gives a store that reads the clock without exclusivity the time to do so.
@@ -81,6 +83,12 @@ impl KitClock {
                 .wait_timeout_while(state, EARLY_READER_WAIT, |state| state.calls == calls)
                 .unwrap(),
         );
+    }
+
+    /// Tells that a commit was handed over, so that nobody need be waited for.
+    pub(super) fn arrived(&self) {
+        self.state().calls += 1;
+        self.changed.notify_all();
     }
 
     /// Lets the one who waits go on.

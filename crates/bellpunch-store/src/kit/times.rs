@@ -1,6 +1,8 @@
 //! Deadlines, skew, and times of records.
 
-use super::{Able, Backend, Bench, committed, conflict, reads, send};
+use std::sync::Arc;
+
+use super::{Able, Backend, Bench, block_on, committed, conflict, reads, send};
 use crate::{CommitResult, StoreClock, Timestamp, WriteValue};
 
 fn nano() -> bellpunch_core::Duration {
@@ -50,14 +52,18 @@ pub(super) fn deadline_after_exclusivity(backend: &dyn Backend) -> Able {
         };
         let waiting = bench.put("a", version, "late").before(deadline);
         bench.clock.hold_next();
-        let store = &bench.store;
+        let (store, clock) = (&bench.store, &bench.clock);
         let (held, waited) = std::thread::scope(|scope| {
             let held = scope.spawn(|| send(&**store, &holder));
-            bench.clock.wait_held();
-            let waited = scope.spawn(|| send(&**store, &waiting));
-            bench.clock.wait_early_reader();
-            bench.clock.set(deadline);
-            bench.clock.release();
+            clock.wait_held();
+            let waited = scope.spawn(|| {
+                let sent = store.commit(vec![Arc::new(waiting)]);
+                clock.arrived();
+                block_on(sent).remove(0)
+            });
+            clock.wait_early_reader();
+            clock.set(deadline);
+            clock.release();
             (held.join().unwrap(), waited.join().unwrap())
         });
         match way {

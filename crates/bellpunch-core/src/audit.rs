@@ -1,0 +1,239 @@
+//! The audit: whether the records of one partition agree with each other.
+//!
+//! Invariant: nothing here is shared with the rules. Records are read as the JSON that is stored,
+//! and what must hold is said again in other words, so that a mistake in a rule is not repeated in
+//! its audit. It writes nothing and repairs nothing: a finding is for a person.
+//!
+//! Why all records at once: what it tests are sums over records, true of one state of the
+//! partition. Read that state from a backup or while nothing is written; records read page by page
+//! beside a running engine may differ by what was committed between two pages.
+//!
+//! | check | what must hold |
+//! | --- | --- |
+//! | `usage_matches_totals` | of a quota `used = opening + charged - refunded - forgiven` |
+//! | `usage_matches_charges` | `used + forgiven = opening + pruned + Σ (units - refunded)` of its kept charges; not of quotas that keep none |
+//! | `held_matches_holds` | a quota or counter counts exactly the open holds on it |
+//! | `usage_within_limit` | no charge left `used + held` above the limit it was decided under; captures apart |
+//! | `captures_match_charges` | a hold and the charge of its capture name each other |
+//! | `keys_match_counters` | a bounded policy counts its live counters exactly |
+//! | `ticket_states` | a ticket has what its status says, and `approved_at <= used_at < expires_at` |
+//! | `pending_matches_index` | the index of a holder and an audience names exactly their pending tickets |
+//! | `upload_states` | an upload has what its status says, within its sizes and counts |
+//! | `upload_matches_hold` | an upload and its hold are open, captured or voided together |
+//! | `record_readable` | the stored form has the fields that the audit needs |
+
+mod limits;
+mod tickets;
+mod uploads;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::{RecordKey, Timestamp, Version};
+
+/// A record as it is stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Which one.
+    pub key: RecordKey,
+    /// Its version.
+    pub version: Version,
+    /// Its content as JSON, without the envelope of its format.
+    pub record: Value,
+}
+
+impl Stored {
+    /// A record from the bytes a store has. `None`: they are no record of any release.
+    ///
+    /// ```
+    /// use bellpunch_core::audit::Stored;
+    /// use bellpunch_core::{Kind, RecordId, RecordKey, Version};
+    /// let key = RecordKey { kind: Kind::named("quotas"), id: RecordId::stored("q") };
+    /// let bytes = br#"{"format": 1, "record": {"limit": 3}}"#;
+    /// let stored = Stored::decode(key, Version::new(1), bytes).expect("it is one");
+    /// assert_eq!(stored.record["limit"], 3);
+    /// ```
+    #[must_use]
+    pub fn decode(key: RecordKey, version: Version, bytes: &[u8]) -> Option<Self> {
+        let envelope: Value = serde_json::from_slice(bytes).ok()?;
+        let record = envelope.get("record")?.clone();
+        Some(Self { key, version, record })
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        text(&self.record, name)
+    }
+
+    fn number(&self, name: &str) -> Option<u128> {
+        number(self.record.get(name)?)
+    }
+
+    fn time(&self, name: &str) -> Option<Timestamp> {
+        time(&self.record, name)
+    }
+
+    fn list(&self, name: &str) -> &[Value] {
+        list(&self.record, name)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.record.get(name).is_some()
+    }
+}
+
+/// What does not agree.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What was tested: `usage_matches_charges`.
+    pub check: &'static str,
+    /// Of which record: `quotas/q`.
+    pub subject: String,
+    /// What the other records say.
+    pub expected: String,
+    /// What this record says.
+    pub found: String,
+    /// Its version.
+    pub version: Version,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { check, subject, expected, found, version } = self;
+        write!(f, "{check}: {subject} at version {}: ", version.get())?;
+        write!(f, "expected {expected}, found {found}")
+    }
+}
+
+/// Everything in the records of one partition that does not agree, as of `now`: the time of the
+/// last commit, or later.
+///
+/// ```
+/// use bellpunch_core::audit::{Stored, audit};
+/// use bellpunch_core::{Kind, RecordId, RecordKey, Timestamp, Version};
+/// let key = RecordKey { kind: Kind::named("quotas"), id: RecordId::stored("q") };
+/// let record = serde_json::json!({
+///     "used": 2, "charges": "none", "totals": {
+///         "opening": "0", "charged": "1", "refunded": "0", "forgiven": "0", "pruned": "1",
+///     },
+/// });
+/// let found = audit([Stored { key, version: Version::new(2), record }], Timestamp::EPOCH);
+/// assert_eq!(found[0].check, "usage_matches_totals");
+/// assert_eq!((found[0].expected.as_str(), found[0].found.as_str()), ("1", "2"));
+/// ```
+#[must_use]
+pub fn audit(records: impl IntoIterator<Item = Stored>, now: Timestamp) -> Vec<Finding> {
+    let mut kinds: BTreeMap<String, BTreeMap<String, Stored>> = BTreeMap::new();
+    for stored in records {
+        let ids = kinds.entry(stored.key.kind.name().to_owned()).or_default();
+        ids.insert(stored.key.id.as_str().to_owned(), stored);
+    }
+    let mut book = Book { kinds, now, findings: Vec::new() };
+    limits::check(&mut book);
+    tickets::check(&mut book);
+    uploads::check(&mut book);
+    book.findings
+}
+
+/// All records, and what was found so far.
+struct Book {
+    kinds: BTreeMap<String, BTreeMap<String, Stored>>,
+    now: Timestamp,
+    findings: Vec<Finding>,
+}
+
+impl Book {
+    /// Tests each record of a kind. A record without a field that is needed is a finding itself.
+    fn each(&mut self, kind: &str, test: impl Fn(&Self, &Stored) -> Option<Vec<Finding>>) {
+        let findings: Vec<Finding> = self
+            .all(kind)
+            .flat_map(|stored| {
+                let unreadable = || {
+                    let found = shortened(&stored.record);
+                    vec![finding("record_readable", stored, "all its fields", found)]
+                };
+                test(self, stored).unwrap_or_else(unreadable)
+            })
+            .collect();
+        self.findings.extend(findings);
+    }
+
+    fn all(&self, kind: &str) -> impl Iterator<Item = &Stored> {
+        self.kinds.get(kind).into_iter().flat_map(BTreeMap::values)
+    }
+
+    fn one(&self, kind: &str, id: &str) -> Option<&Stored> {
+        self.kinds.get(kind)?.get(id)
+    }
+}
+
+fn finding(
+    check: &'static str,
+    stored: &Stored,
+    expected: impl ToString,
+    found: impl ToString,
+) -> Finding {
+    Finding {
+        check,
+        subject: stored.key.to_string(),
+        expected: expected.to_string(),
+        found: found.to_string(),
+        version: stored.version,
+    }
+}
+
+/// A finding, unless both are equal.
+fn same<T: PartialEq + fmt::Debug>(
+    check: &'static str,
+    stored: &Stored,
+    (expected, found): (T, T),
+) -> Option<Finding> {
+    (expected != found)
+        .then(|| finding(check, stored, format!("{expected:?}"), format!("{found:?}")))
+}
+
+/// A finding, unless it holds.
+fn holds(check: &'static str, stored: &Stored, claim: (bool, &str)) -> Option<Finding> {
+    let (is_so, words) = claim;
+    (!is_so).then(|| finding(check, stored, words, shortened(&stored.record)))
+}
+
+fn shortened(record: &Value) -> String {
+    const SHOWN_MAX: usize = 300;
+    let text = record.to_string();
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name)?.as_str()
+}
+
+fn time(value: &Value, name: &str) -> Option<Timestamp> {
+    text(value, name)?.parse().ok()
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// A count: an integer, or digits in a string where it may be larger than 2^53.
+fn number(value: &Value) -> Option<u128> {
+    match value {
+        Value::Number(number) => number.as_u64().map(u128::from),
+        Value::String(digits) => digits.parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// A limit; `None` is unlimited.
+fn limit(value: &Value) -> Option<Option<u128>> {
+    if value.as_str() == Some("unlimited") { Some(None) } else { number(value).map(Some) }
+}
+
+#[cfg(test)]
+mod tests;
