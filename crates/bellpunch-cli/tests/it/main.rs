@@ -327,7 +327,7 @@ fn an_altered_payload_is_a_violation() {
         serde_json::from_str(text(&output.stdout).lines().next().unwrap()).unwrap();
     assert_eq!(
         (&finding["check"], &finding["record"]),
-        (&"upload_payload".into(), &"uploads/u".into())
+        (&"payload_present".into(), &"uploads/u".into())
     );
 }
 
