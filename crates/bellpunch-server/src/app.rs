@@ -208,7 +208,7 @@ impl App {
         if self.loopback && !self.host_allowed(head) {
             return Err(Problem::new("host_not_allowed"));
         }
-        if self.draining.load(Ordering::Acquire) && !head.uri.path().starts_with("/health/") {
+        if self.draining.load(Ordering::Acquire) && head.uri.path().starts_with("/v1/") {
             return Err(Problem::new("draining").header(RETRY_AFTER, "1").closing());
         }
         Ok(())

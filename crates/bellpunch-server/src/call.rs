@@ -258,6 +258,14 @@ pub(crate) async fn command(
     Ok(reply::of_one(app, partition, prepared, &receipt))
 }
 
+/// A condition names the version of one record, so in a list it stands with its command.
+fn unconditional(head: &Parts) -> Result<(), Problem> {
+    match headers::if_version(&head.headers)? {
+        None => Ok(()),
+        Some(_) => Err(Problem::field("If-Match", "stands in each command, as `if_version`")),
+    }
+}
+
 /// The commands of a list or a batch, each an object with its name under `command`.
 fn listed(
     app: &App,
@@ -319,6 +327,7 @@ fn listed_one(app: &App, index: usize, item: Value) -> Result<Listed, Problem> {
 pub(crate) async fn commands(app: &App, ask: Ask<'_>) -> Result<Answer, Problem> {
     let partition = partition(&ask);
     let options = app.options(&ask.head, &["dry_run"])?;
+    unconditional(&ask.head)?;
     let body = read_json(app, &ask.head, ask.body, COMMANDS_BYTES_MAX).await?;
     let mut prepared = Vec::new();
     for (index, item) in listed(app, body, COMMANDS_MAX)?.into_iter().enumerate() {
@@ -354,6 +363,7 @@ pub(crate) async fn batch(app: &App, ask: Ask<'_>) -> Result<Answer, Problem> {
     if options.key.is_some() {
         return Err(Problem::field("Idempotency-Key", "each command of a batch has its own"));
     }
+    unconditional(&ask.head)?;
     let body = read_json(app, &ask.head, ask.body, BATCH_BYTES_MAX).await?;
     let calls = listed(app, body, BATCH_MAX)?.into_iter().map(|item| {
         let mut options = options.clone();
@@ -393,8 +403,9 @@ pub(crate) async fn outcome(
     let mut options = app.options(&ask.head, &[])?;
     options.key = None;
     let mut content = Map::new();
-    beside_path(&mut content, ask.captures, None)?;
-    let prepared = prepare(app, spec, content)?;
+    let key = ask.captures.get("key").cloned().unwrap_or_default();
+    content.insert("id".to_owned(), key.into());
+    let prepared = prepare(app, spec, content).map_err(|problem| problem.with("field", "key"))?;
     let receipt = app.send(partition, vec![prepared.command], options).await?;
     Ok(reply::of_outcome(app, partition, &receipt))
 }

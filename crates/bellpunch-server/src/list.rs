@@ -21,7 +21,7 @@ const LIMIT_MAX: usize = 1_000;
 /// Reads under way at once.
 const READS_MAX: usize = 256;
 /// What a list of tickets may be narrowed to.
-const TICKET_FILTERS: [&str; 3] = ["holder", "audience", "status"];
+pub(crate) const TICKET_FILTERS: [&str; 3] = ["holder", "audience", "status"];
 
 /// Which page.
 struct PageAsk {

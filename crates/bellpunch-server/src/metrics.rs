@@ -51,7 +51,6 @@ pub(crate) struct Metrics {
     pub(crate) connections_refused: AtomicU64,
     pub(crate) payload_unavailable: AtomicU64,
     pub(crate) insecure_override: AtomicU64,
-    pub(crate) panics: AtomicU64,
 }
 
 /// The label of a route that belongs to no command.
@@ -89,7 +88,7 @@ impl Metrics {
     pub(crate) fn render(&self, engine: &Engine) -> String {
         let mut text = Text::default();
         self.doors(&mut text);
-        self.engine(&mut text, engine);
+        Self::engine(&mut text, engine);
         text.0
     }
 
@@ -151,7 +150,7 @@ impl Metrics {
         }
     }
 
-    fn engine(&self, text: &mut Text, engine: &Engine) {
+    fn engine(text: &mut Text, engine: &Engine) {
         let stats = engine.stats();
         let backend = engine.store().properties().name;
         text.head("commits_total", "counter", "Commits by result.");
@@ -164,7 +163,6 @@ impl Metrics {
         for (mode, count) in ["open", "local"].iter().zip(stats.storeless) {
             text.value("storeless_decisions_total", &format!("mode=\"{mode}\""), count);
         }
-        let panics = stats.panics.saturating_add(self.panics.load(Ordering::Relaxed));
         for (name, kind, help, count) in [
             (
                 "commands_committed_total",
@@ -188,7 +186,7 @@ impl Metrics {
                 "Unknown fates found out.",
                 stats.unknown_resolved,
             ),
-            ("panics_total", "counter", "Panics caught.", panics),
+            ("panics_total", "counter", "Rules that panicked.", stats.panics),
             ("cache_bytes", "gauge", "Bytes of decoded records.", stats.cache_bytes),
         ] {
             text.head(name, kind, help);

@@ -73,9 +73,16 @@ fn parameters(route: &Route) -> Vec<Value> {
             query("limit", json!({ "type": "integer", "minimum": 1, "maximum": 1000 }));
             query("after", json!({ "type": "string" }));
             query("prefix", json!({ "type": "string" }));
+            if route.template.ends_with("/tickets") {
+                for name in crate::list::TICKET_FILTERS {
+                    query(name, json!({ "type": "string" }));
+                }
+            }
         }
-        Action::Command(_) | Action::Commands | Action::Publish(_) => {
+        Action::Command(_) | Action::Commands => query("dry_run", json!({ "type": "boolean" })),
+        Action::Publish(_) => {
             query("dry_run", json!({ "type": "boolean" }));
+            query("owner", json!({ "type": "string" }));
         }
         Action::Batch
         | Action::Download(_)
@@ -190,9 +197,9 @@ fn envelope(spec: &bellpunch::CommandSpec, schemas: &Schemas) -> Value {
     ] })
 }
 
-fn operation(route: &Route, schemas: &Schemas) -> Value {
-    let mut operation = Map::new();
-    let (id, request, reply) = match route.action {
+/// Name, content and reply of a route.
+fn described(route: &Route, schemas: &Schemas) -> (String, Option<Value>, Value) {
+    match route.action {
         Action::Command(spec) => {
             let request = (route.method != hyper::Method::GET)
                 .then(|| json!({ "application/json": { "schema": body(route, spec, schemas) } }));
@@ -202,7 +209,17 @@ fn operation(route: &Route, schemas: &Schemas) -> Value {
         Action::List(spec) => (spec.name.replace(".read", ".list"), None, page()),
         Action::Counters(_) => ("counters.list".to_owned(), None, page()),
         Action::Publish(spec) => {
-            let bytes = json!({ "application/octet-stream": { "schema": {} } });
+            let in_json = json!({
+                "type": "object", "required": ["payload"], "additionalProperties": false,
+                "properties": {
+                    "payload": { "type": "string", "contentEncoding": "base64" },
+                    "owner": { "type": "string" }
+                }
+            });
+            let bytes = json!({
+                "application/octet-stream": { "schema": {} },
+                "application/json": { "schema": in_json }
+            });
             (spec.name.to_owned(), Some(bytes), envelope(spec, schemas))
         }
         Action::Download(spec) => (spec.name.to_owned(), None, json!({})),
@@ -225,7 +242,12 @@ fn operation(route: &Route, schemas: &Schemas) -> Value {
             let words = route.template.trim_start_matches('/').replace(['/', '{', '}', '.'], "_");
             (words, None, json!({}))
         }
-    };
+    }
+}
+
+fn operation(route: &Route, schemas: &Schemas) -> Value {
+    let mut operation = Map::new();
+    let (id, request, reply) = described(route, schemas);
     operation.insert("operationId".to_owned(), id.into());
     let parameters = parameters(route);
     if !parameters.is_empty() {

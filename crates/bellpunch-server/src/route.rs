@@ -73,7 +73,7 @@ fn of_command(spec: &'static CommandSpec, schemas: &Schemas) -> Vec<Route> {
     let command = Action::Command(spec);
     match spec.name {
         "outcomes.read" => {
-            vec![route(Method::GET, format!("{base}/{{id}}"), Action::Outcome(spec))]
+            vec![route(Method::GET, format!("{base}/{{key}}"), Action::Outcome(spec))]
         }
         "counters.read" => {
             let base = "/v1/{partition}/policies/{policy}/counters";

@@ -1,8 +1,9 @@
-//! What uploads promise: a completed one has its payload, whole and unaltered, and was charged.
+//! What uploads promise of bytes: a completed one has its payload, whole and unaltered.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bellpunch::audit::Stored;
 use bellpunch::store::BlobStore;
 use bellpunch::uploads::BlobName;
 use bellpunch::{SystemClock, Timestamp};
@@ -10,7 +11,7 @@ use bellpunch_disk::DiskBlobs;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{time, units};
+use super::Found;
 use crate::failure::Failure;
 
 /// Bytes that are hashed at once.
@@ -42,34 +43,20 @@ impl Payloads {
         Ok(Self::of(Arc::new(blobs)))
     }
 
-    /// Check, expected and found, of what an upload should be and is not.
-    pub(super) fn check(
-        &self,
-        upload: &Value,
-        now: Timestamp,
-    ) -> Vec<(&'static str, String, String)> {
-        let mut findings = Vec::new();
-        if upload["status"].as_str() != Some("completed") {
-            return findings;
+    /// A completed upload that may still be downloaded has the bytes that were pinned.
+    pub(super) fn check(&self, stored: &Stored, now: Timestamp) -> Option<Found> {
+        let upload = &stored.record;
+        if stored.key.kind.name() != "uploads" || upload["status"].as_str() != Some("completed") {
+            return None;
         }
-        let costs = upload["charge"].as_array().is_some_and(|items| !items.is_empty());
-        if costs && upload.get("hold").is_none_or(Value::is_null) {
-            let what = ("a hold that was captured".to_owned(), "none".to_owned());
-            findings.push(("upload_charged", what.0, what.1));
-        }
-        let Some(payload) = upload.get("payload").filter(|payload| !payload.is_null()) else {
-            let what = ("a pinned payload".to_owned(), "none".to_owned());
-            findings.push(("upload_payload", what.0, what.1));
-            return findings;
-        };
+        let payload = upload.get("payload").filter(|payload| !payload.is_null())?;
         // What can no longer be downloaded may have been swept.
-        let expired = time(upload.get("expires_at")).is_some_and(|expires_at| expires_at <= now);
-        let unlimited = upload["max_downloads"].as_str() == Some("unlimited");
-        let exhausted = !unlimited
-            && upload["auto_delete"].as_bool() == Some(true)
-            && units(upload.get("max_downloads")) <= units(upload.get("downloads"));
-        if expired || exhausted {
-            return findings;
+        let expires_at = upload["expires_at"].as_str().and_then(|text| text.parse().ok());
+        let expired = expires_at.is_some_and(|expires_at: Timestamp| expires_at <= now);
+        let max_downloads = upload["max_downloads"].as_u64();
+        let used_up = max_downloads.is_some_and(|max| Some(max) <= upload["downloads"].as_u64());
+        if expired || (used_up && upload["auto_delete"].as_bool() == Some(true)) {
+            return None;
         }
         let expected = format!("{} bytes of SHA-256 {}", payload["size"], payload["sha256"]);
         let found = match self.read(payload) {
@@ -77,10 +64,14 @@ impl Payloads {
             Ok(None) => "nothing".to_owned(),
             Err(cause) => cause,
         };
-        if found != expected {
-            findings.push(("upload_payload", expected, found));
-        }
-        findings
+        let differs = found != expected;
+        differs.then(|| Found {
+            check: "payload_present",
+            record: stored.key.to_string(),
+            version: stored.version,
+            expected,
+            found,
+        })
     }
 
     fn read(&self, payload: &Value) -> Result<Option<(u64, String)>, String> {

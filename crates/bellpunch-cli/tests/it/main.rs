@@ -160,9 +160,14 @@ impl Drop for Served {
 impl Served {
     /// Starts one and waits for the log line that names its address.
     fn start(folder: &Path) -> (Self, String) {
-        let mut command = bellpunch(folder, &["serve", "--listen", "127.0.0.1:0"]);
+        Self::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, flags: &[&str]) -> (Self, String) {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], flags].concat();
+        let mut command = bellpunch(folder, &arguments);
         let mut served = Self(command.stderr(Stdio::piped()).spawn().unwrap());
-        let mut log = served.0.stderr.take().unwrap();
+        let log = served.0.stderr.as_mut().unwrap();
         let mut seen = Vec::new();
         let mut byte = [0];
         while log.read(&mut byte).unwrap() == 1 {
@@ -322,6 +327,42 @@ fn an_altered_payload_is_a_violation() {
         serde_json::from_str(text(&output.stdout).lines().next().unwrap()).unwrap();
     assert_eq!(
         (&finding["check"], &finding["record"]),
-        (&"upload_payload".into(), &"uploads/u".into())
+        (&"payload_present".into(), &"uploads/u".into())
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn no_secret_is_ever_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let flags = ["--set", "log.level=debug", "--set", "log.ids=true"];
+    let (mut served, address) = Served::start_with(folder, &flags);
+    let made = TICKET.replacen('{', r#"{"make_secret": true, "#, 1);
+    let answer = ask(&address, "POST /v1/acme/tickets", &made);
+    let answer: serde_json::Value =
+        serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let (secret, id) =
+        (answer["secret"].as_str().unwrap(), answer["ticket"]["id"].as_str().unwrap());
+    let planted = "a planted secret that nobody may see";
+    for secret in [planted, secret] {
+        let redeem = format!(r#"{{"audience": "s1", "holder": "c1", "secret": "{secret}"}}"#);
+        ask(&address, &format!("POST /v1/acme/tickets/{id}/redeem"), &redeem);
+    }
+    let create = format!(r#"{{"id": "u", "size_limit": 1, "delete_secret": "{planted}"}}"#);
+    ask(&address, "POST /v1/acme/uploads", &create);
+    let delete =
+        format!("DELETE /v1/acme/uploads/u HTTP/1.1\r\nBellpunch-Secret: {planted}\r\nX: y");
+    // The request line goes on with a header of its own.
+    ask(&address, &delete, "");
+    let process = served.0.id().to_string();
+    assert!(Command::new("kill").arg(process).status().unwrap().success());
+    let mut log = String::new();
+    served.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.contains("tickets.redeem") && log.contains("wrong_secret"), "{log}");
+    let exported = text(&run(folder, &["export"]).stdout);
+    assert!(exported.contains("tickets"), "{exported}");
+    for place in [&log, &exported] {
+        assert!(!place.contains(secret) && !place.contains(planted), "{place}");
+    }
 }

@@ -17,9 +17,9 @@ fn find(method: &Method, path: &str) -> Result<(String, Captures), &'static str>
 #[test]
 fn splits_before_it_decodes() {
     let (template, captures) = find(&Method::GET, "/v1/a%2Fb/outcomes/x%20y").unwrap();
-    assert_eq!(template, "/v1/{partition}/outcomes/{id}");
+    assert_eq!(template, "/v1/{partition}/outcomes/{key}");
     assert_eq!(captures["partition"], "a/b");
-    assert_eq!(captures["id"], "x y");
+    assert_eq!(captures["key"], "x y");
 }
 
 #[test]

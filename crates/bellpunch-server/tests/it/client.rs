@@ -50,8 +50,16 @@ impl Server {
     }
 
     pub(crate) async fn with(config: Config, store: Arc<dyn Store>) -> Self {
+        Self::bounded(config, store, EngineConfig::default()).await
+    }
+
+    pub(crate) async fn bounded(
+        config: Config,
+        store: Arc<dyn Store>,
+        bounds: EngineConfig,
+    ) -> Self {
         let clock = Arc::new(SystemClock::new());
-        let engine = Engine::start(store, clock, EngineConfig::default());
+        let engine = Engine::start(store, clock, bounds);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

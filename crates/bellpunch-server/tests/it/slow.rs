@@ -218,3 +218,109 @@ async fn a_listener_outside_loopback_is_refused_unless_overridden() {
         }
     }
 }
+
+/// A server whose store takes commits and does not answer until its gate opens.
+async fn gated(bounds: bellpunch::EngineConfig) -> (Server, Arc<Gated>) {
+    let store = Gated::new();
+    let shared = Arc::clone(&store) as Arc<dyn Store>;
+    let server = Server::bounded(quiet(), shared, bounds).await;
+    store.closed.store(true, Ordering::SeqCst);
+    (server, store)
+}
+
+const DEFINE: &str = "/v1/p/currencies/define";
+
+#[tokio::test]
+async fn what_may_have_been_applied_is_504_and_says_where_to_ask() {
+    let (server, store) = gated(bellpunch::EngineConfig::default()).await;
+    let body = json!({"code": "XXX", "scale": 2});
+    let headers = [("Idempotency-Key", "k"), ("Bellpunch-Timeout-Ms", "50")];
+    let reply = server.with_headers(("POST", DEFINE), &headers, &body).await;
+    assert_eq!(reply.refusal(), (504, "outcome_unknown".to_owned()));
+    let data = &reply.json()["data"];
+    assert_eq!(data["idempotency_key"], "k");
+    assert_eq!(data["outcome"], "/v1/p/outcomes/k");
+    store.closed.store(false, Ordering::SeqCst);
+    store.open.notify_one();
+    let again = server.with_headers(("POST", DEFINE), &headers[..1], &body).await;
+    assert_eq!((again.status, &again.json()["replayed"]), (200, &json!(true)));
+    assert_eq!(server.get("/v1/p/outcomes/k").await.json()["status"], "applied");
+}
+
+#[tokio::test]
+async fn what_was_never_sent_is_503_and_certainly_not_applied() {
+    let (server, store) = gated(bellpunch::EngineConfig::default()).await;
+    let body = json!({"code": "XXX", "scale": 2});
+    let first = async { server.post(DEFINE, &body).await };
+    let second = async {
+        store.arrived.notified().await;
+        // It waits behind the first, whose commit does not end.
+        let body = json!({"code": "XXY", "scale": 2});
+        let wait = [("Bellpunch-Timeout-Ms", "50")];
+        let reply = server.with_headers(("POST", DEFINE), &wait, &body).await;
+        store.closed.store(false, Ordering::SeqCst);
+        store.open.notify_one();
+        reply
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!(first.status, 200);
+    assert_eq!(second.refusal(), (503, "timed_out".to_owned()));
+    assert_eq!(second.header("retry-after"), Some("1"));
+    assert_eq!(server.state("p").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_answers_at_once() {
+    let bounds = bellpunch::EngineConfig { queue_max: 1, ..bellpunch::EngineConfig::default() };
+    let (server, store) = gated(bounds).await;
+    let body = |n: usize| json!({"code": format!("XX{}", ["A", "B", "C", "D"][n]), "scale": 2});
+    let first = async { server.post(DEFINE, &body(0)).await.status };
+    let rest = async {
+        store.arrived.notified().await;
+        let calls = (1..4).map(|n| {
+            let body = body(n);
+            let server = &server;
+            async move { server.post(DEFINE, &body).await }
+        });
+        let mut calls: Vec<_> = calls.map(Box::pin).collect();
+        let (reply, _, waiting) = futures_util::future::select_all(calls.drain(..)).await;
+        store.closed.store(false, Ordering::SeqCst);
+        store.open.notify_one();
+        let others = futures_util::future::join_all(waiting).await;
+        (reply, others)
+    };
+    let (first, (refused, others)) = tokio::join!(first, rest);
+    assert_eq!(first, 200);
+    assert_eq!(refused.refusal(), (503, "overloaded".to_owned()));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(
+        refused.json()["type"],
+        "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+    );
+    assert!(others.iter().any(|reply| reply.status == 200), "{others:?}");
+}
+
+#[tokio::test]
+async fn duplicates_wait_for_their_key_up_to_a_bound() {
+    let (server, store) = gated(bellpunch::EngineConfig::default()).await;
+    let body = json!({"code": "XXX", "scale": 2});
+    let key = [("Idempotency-Key", "k")];
+    let call = || server.with_headers(("POST", DEFINE), &key, &body);
+    let first = async { call().await.status };
+    let rest = async {
+        store.arrived.notified().await;
+        let calls: Vec<_> = (0..17).map(|_| Box::pin(call())).collect();
+        let (refused, _, waiting) = futures_util::future::select_all(calls).await;
+        store.closed.store(false, Ordering::SeqCst);
+        store.open.notify_one();
+        (refused, futures_util::future::join_all(waiting).await)
+    };
+    let (first, (refused, others)) = tokio::join!(first, rest);
+    assert_eq!(first, 200);
+    assert_eq!(refused.refusal(), (409, "idempotency_key_in_progress".to_owned()));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    for reply in &others {
+        assert_eq!((reply.status, &reply.json()["replayed"]), (200, &json!(true)));
+    }
+    assert_eq!(others.len(), 16);
+}
