@@ -279,7 +279,7 @@ impl Account {
     pub(super) fn fits(&self, cost: Units, now: Timestamp) -> bool {
         let Standing { limit, used, held, .. } = self.standing(now);
         let sum = used.checked_add(held).and_then(|sum| sum.checked_add(cost));
-        !self.counts() || sum.is_some_and(|sum| sum <= limit.units())
+        sum.is_some_and(|sum| sum <= limit.units())
     }
 
     pub(super) fn first_fit(&self, cost: Units, now: Timestamp) -> Option<Timestamp> {

@@ -130,6 +130,15 @@ impl Hold {
         }
     }
 
+    /// Units that it holds of a target now.
+    pub(super) fn open_units(&self, target: &Target, now: Timestamp) -> u64 {
+        if self.end.is_some() || self.expires_at <= now {
+            return 0;
+        }
+        let here = self.items.iter().filter(|held| held.item.target == *target);
+        here.fold(0, |sum, held| sum.saturating_add(held.held.get()))
+    }
+
     /// Loads what the hold is on, each target once; what is left of nothing is left out.
     fn entries(&self, draft: &mut Draft<'_>, now: Timestamp) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::with_capacity(self.items.len());

@@ -43,6 +43,7 @@
 mod account;
 mod admission;
 mod algorithm;
+mod audit;
 mod charge;
 mod consume;
 mod counter;
@@ -63,6 +64,7 @@ mod tests;
 mod view;
 
 pub use admission::KeyCount;
+pub use audit::{AuditQuota, AuditReply, Mismatch};
 pub use charge::{
     Charge, ChargeReply, ReadCharge, RefundCharge, RefundItem, RefundQuota, RefundQuotaReply,
     RefundReply,

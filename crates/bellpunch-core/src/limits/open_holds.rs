@@ -14,6 +14,12 @@ struct OpenHold {
     expires_at: Timestamp,
 }
 
+impl OpenHold {
+    fn is_open(&self, now: Timestamp) -> bool {
+        now < self.expires_at
+    }
+}
+
 /// See the [module](self). In the order in which they were made.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub(super) struct OpenHolds(Vec<OpenHold>);
@@ -31,7 +37,7 @@ impl OpenHolds {
     }
 
     fn open(&self, now: Timestamp) -> impl Iterator<Item = &OpenHold> {
-        self.0.iter().filter(move |hold| now < hold.expires_at)
+        self.0.iter().filter(move |hold| hold.is_open(now))
     }
 
     pub(super) fn held(&self, now: Timestamp) -> Units {
@@ -64,7 +70,7 @@ impl OpenHolds {
     }
 
     pub(super) fn prune(&mut self, now: Timestamp) {
-        self.0.retain(|hold| now < hold.expires_at);
+        self.0.retain(|hold| hold.is_open(now));
     }
 
     /// Since when how much is held, from `now` on, if nobody does anything.

@@ -191,6 +191,24 @@ impl World {
         removed
     }
 
+    /// What the audit of a quota finds.
+    pub(super) fn audit(&mut self, now: Timestamp, quota: &str) -> Value {
+        let of = |kind: &str| {
+            let keys = self.known.keys().filter(|key| key.kind.name() == kind);
+            keys.map(|key| key.id.clone()).collect()
+        };
+        let id = crate::Key::new(quota).unwrap();
+        let audit = super::AuditQuota { id, charges: of("charges"), holds: of("holds") };
+        self.run(now, &request(audit), "store").fields["mismatches"].clone()
+    }
+
+    /// Forgets a record, as a broken store would.
+    pub(super) fn lose(&mut self, kind: &str) {
+        let key = self.known.keys().find(|key| key.kind.name() == kind).unwrap().clone();
+        self.known.remove(&key);
+        self.view.load(key, Loaded::default());
+    }
+
     pub(super) fn kinds(&self) -> Vec<String> {
         self.known.keys().map(ToString::to_string).collect()
     }

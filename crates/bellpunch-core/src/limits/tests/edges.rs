@@ -311,6 +311,26 @@ fn open_replies_charge_nothing_and_inline_terms_are_known() {
 }
 
 #[test]
+fn the_audit_sees_what_the_count_hides() {
+    let mut world = World::default();
+    let quota = json!({ "command": "quotas.create", "id": "q", "limit": 9, "used": 1 });
+    assert!(world.send(nanos(0), quota).ok());
+    assert!(
+        world.send(nanos(0), json!({ "command": "quotas.consume", "id": "q", "units": 2 })).ok()
+    );
+    let hold = json!({ "command": "holds.create", "items": [{ "quota": "q", "units": 3 }] });
+    assert!(world.send(nanos(0), hold).ok());
+    assert_eq!(world.audit(nanos(1), "q"), json!([]));
+    world.lose("charges");
+    world.lose("holds");
+    let found = json!([
+        { "check": "usage_matches_charges", "expected": "1", "found": "3" },
+        { "check": "held_matches_holds", "expected": "0", "found": "3" },
+    ]);
+    assert_eq!(world.audit(nanos(1), "q"), found);
+}
+
+#[test]
 fn typed_commands_do_as_their_json() {
     let key = |name: &str| Key::new(name).unwrap();
     let mut world = World::default();
