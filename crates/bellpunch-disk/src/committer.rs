@@ -115,6 +115,16 @@ impl Shared {
         self.queue().phase = Phase::Closing;
         self.wake.notify_one();
     }
+
+    /// The committer has panicked: nobody waits for it, and nobody begins to.
+    fn abandon(&self) {
+        let message = "the disk store's thread has panicked; restart to recover from the log";
+        // If it had stopped before, that reason stays.
+        let _ = self.stopped.set(Failure::new(FailureKind::Unavailable, message));
+        let mut queue = self.queue();
+        queue.phase = Phase::Closing;
+        queue.jobs.clear();
+    }
 }
 
 impl Job {
@@ -164,9 +174,21 @@ enum Trouble {
     Stop(Failure),
 }
 
+/// Tells the callers when the thread ends by a panic.
+struct Abandon(Arc<Shared>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.abandon();
+        }
+    }
+}
+
 impl Committer {
     /// Works until the store is closed.
     pub(crate) fn run(mut self) {
+        let _abandon = Abandon(Arc::clone(&self.shared));
         self.prepare();
         while let Some(jobs) = self.wait() {
             if let Some(failure) = self.shared.stopped.get() {
@@ -178,7 +200,7 @@ impl Committer {
             self.work(jobs);
         }
         let Self { shared, files, keeper, seed, segment, bytes, number, .. } = self;
-        keeper.stop();
+        drop(keeper);
         if shared.stopped.get().is_none() {
             let segment = u64::from(segment);
             // Without the mark the next start takes the log for one that was cut short.

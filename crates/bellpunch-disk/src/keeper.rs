@@ -22,9 +22,10 @@ enum Task {
 
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    tasks: SyncSender<Task>,
+    /// None only while it is dropped.
+    tasks: Option<SyncSender<Task>>,
     prepared: Receiver<io::Result<Arc<dyn File>>>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
     asked: Option<u32>,
 }
 
@@ -35,14 +36,14 @@ impl Keeper {
         let name = "bellpunch-files".to_owned();
         let work = move || keep(&*files, store, &todo, &done);
         let thread = std::thread::Builder::new().name(name).spawn(work)?;
-        Ok(Self { tasks, prepared, thread, asked: None })
+        Ok(Self { tasks: Some(tasks), prepared, thread: Some(thread), asked: None })
     }
 
     /// Has a segment made ahead.
     pub(crate) fn prepare(&mut self, segment: u32) {
         if self.asked.is_none() {
             self.asked = Some(segment);
-            self.tasks.send(Task::Prepare(segment)).expect("the keeper ends after its committer");
+            self.ask(Task::Prepare(segment));
         }
     }
 
@@ -54,13 +55,23 @@ impl Keeper {
     }
 
     pub(crate) fn remove(&self, segment: u32) {
-        self.tasks.send(Task::Remove(segment)).expect("the keeper ends after its committer");
+        self.ask(Task::Remove(segment));
     }
 
-    /// Finishes what was asked for.
-    pub(crate) fn stop(self) {
-        drop(self.tasks);
-        self.thread.join().expect("the keeper does not panic");
+    fn ask(&self, task: Task) {
+        let tasks = self.tasks.as_ref().expect("it is not being dropped");
+        tasks.send(task).expect("the keeper ends after its committer");
+    }
+}
+
+impl Drop for Keeper {
+    /// Finishes what was asked for, so that nobody touches the folder afterwards.
+    fn drop(&mut self) {
+        self.tasks = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of it has nothing more to spoil.
+            let _ = thread.join();
+        }
     }
 }
 

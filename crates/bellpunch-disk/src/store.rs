@@ -267,11 +267,13 @@ impl Store for DiskStore {
         _: &'a Partition,
         id: CommitId,
     ) -> BoxFuture<'a, Result<Resolution, Failure>> {
-        let index = self.index();
-        Box::pin(ready(self.running().map(|()| match (index.applied(id), index.forgot) {
-            (Some(_), _) => Resolution::Applied,
-            (None, Forgot::Some) => Resolution::NotKnown,
-            (None, Forgot::None) => Resolution::NotApplied,
+        Box::pin(ready(self.running().map(|()| {
+            let index = self.index();
+            match (index.applied(id), index.forgot) {
+                (Some(_), _) => Resolution::Applied,
+                (None, Forgot::Some) => Resolution::NotKnown,
+                (None, Forgot::None) => Resolution::NotApplied,
+            }
         })))
     }
 
