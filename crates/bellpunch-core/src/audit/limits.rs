@@ -151,9 +151,8 @@ fn charge(book: &Book, charge: &Stored) -> Option<Vec<Finding>> {
 /// A policy that bounds its keys counts those of its epoch.
 fn keys(book: &Book, count: &Stored) -> Option<Vec<Finding>> {
     let policy = book.one("policies", count.key.id.as_str());
-    let bounded = policy.is_some_and(|policy| {
-        policy.record.get("terms").is_some_and(|terms| terms.get("max_keys").is_some())
-    });
+    let terms = |policy: &Stored| policy.list("changes").last()?.get("terms").cloned();
+    let bounded = policy.and_then(terms).is_some_and(|terms| terms.get("max_keys").is_some());
     if !bounded {
         return Some(Vec::new());
     }

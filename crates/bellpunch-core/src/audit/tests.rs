@@ -60,7 +60,7 @@ fn of_limits() -> Vec<Stored> {
             json!({"items": [{"item": {"quota": "q", "units": 9}, "held": 9}],
             "created_at": at(1), "expires_at": at(30)}),
         ),
-        stored("policies", "p", json!({"terms": {"max_keys": 2}})),
+        stored("policies", "p", json!({"changes": [{"terms": {}}, {"terms": {"max_keys": 2}}]})),
         stored("key_counts", "p", json!({"count": 1, "epoch": [1, 0]})),
         stored("counters", "1:pk", json!({"policy_epoch": [1, 0]})),
         stored("counters", "1:pold", json!({"policy_epoch": [0, 0]})),

@@ -102,6 +102,8 @@ pub(super) struct RateAccount {
     pub(super) is_live: bool,
     /// Whether a record of this policy's epoch is there, idle or not: it has its place already.
     pub(super) has_place: bool,
+    /// The counter under the terms it had, where inline terms bring others.
+    pub(super) before: Option<Box<RateCounter>>,
     /// Another algorithm than the counter has.
     pub(super) clash: Option<AlgorithmName>,
     pub(super) would_reject: bool,
@@ -140,6 +142,10 @@ impl RateAccount {
             .map(|counter| counter.terms().algorithm())
             .filter(|algorithm| !algorithm.same_kind(terms.algorithm()))
             .map(super::Algorithm::name);
+        let before = live
+            .as_ref()
+            .filter(|counter| counter.terms() != terms)
+            .map(|counter| Box::new(counter.under_own(now)));
         let live = live
             .map(|counter| match clash {
                 Some(_) => counter.under_own(now),
@@ -149,7 +155,7 @@ impl RateAccount {
         let is_live = live.is_some();
         let counter = live
             .unwrap_or_else(|| RateCounter::fresh(terms.clone(), now, Epoch::of(version.plus(1))));
-        Self { is_live, clash, ..Self::new((name, key), space, (counter, version)) }
+        Self { is_live, before, clash, ..Self::new((name, key), space, (counter, version)) }
     }
 
     /// The account of a counter that a hold or a charge is on, under the terms it has; `None` if
@@ -189,6 +195,7 @@ impl RateAccount {
             version,
             is_live: false,
             has_place: false,
+            before: None,
             clash: None,
             would_reject: false,
         }
@@ -278,7 +285,10 @@ impl Account {
     pub(super) fn first_fit(&self, cost: Units, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Quota(account) => account.quota.first_fit(now, cost),
-            Self::Rate(account) => account.counter.first_fit(cost),
+            Self::Rate(account) => match &account.before {
+                Some(before) => before.first_fit_under(account.counter.terms(), cost),
+                None => account.counter.first_fit(cost),
+            },
         }
     }
 

@@ -471,6 +471,7 @@ impl RateCounter {
     pub(super) fn refund(&mut self, place: Place, units: Units) {
         let algorithm = self.terms.algorithm().clone();
         self.state.take_back(&algorithm, (place, units));
+        self.state = self.state.at(&algorithm, self.at);
         self.idle_at = self.becomes_idle();
     }
 
@@ -487,6 +488,34 @@ impl RateCounter {
         let Limit::Finite(limit) = self.terms.limit() else { return Limit::Unlimited };
         let rest = limit.minus_or_zero(self.counted());
         Limit::Finite(rest.minus_or_zero(self.holds.held(self.at)))
+    }
+
+    /// When `cost` more units would fit under terms that come with the use: until that use, time
+    /// goes by under the terms of before. More fits later, so the instant is found by halving.
+    pub(super) fn first_fit_under(&self, terms: &Terms, cost: Units) -> Option<Timestamp> {
+        let fits = |at: u128| {
+            let at = Timestamp::from_nanos(at).expect("between two instants");
+            let counter = self.under_terms(terms, at);
+            let taken = counter.counted().checked_add(counter.holds.held(at));
+            let idle = self.under_own(at).is_idle(at);
+            let sum = if idle { Some(cost) } else { taken.and_then(|sum| sum.checked_add(cost)) };
+            sum.is_some_and(|sum| sum <= terms.limit().units())
+        };
+        let mut no = self.at.nanos();
+        let mut yes = self.idle_at.unwrap_or(Timestamp::MAX).nanos();
+        if !fits(yes) {
+            return None;
+        }
+        while let Some(middle) = no.checked_add(yes.saturating_sub(no) >> 1)
+            && no < middle
+        {
+            if fits(middle) {
+                yes = middle;
+            } else {
+                no = middle;
+            }
+        }
+        Timestamp::from_nanos(yes)
     }
 
     /// When `cost` more units would fit by time alone.

@@ -105,6 +105,8 @@ impl World {
                 }
                 Decision::Rejected { rejection, at, touched, .. } => {
                     assert!(touched.writes.is_empty(), "a rejection leaves no writes");
+                    // What was due is asked for afresh the next time.
+                    self.view.discard([]);
                     return rejected(rejection, at);
                 }
                 Decision::Failed(error) => panic!("{error:?}"),

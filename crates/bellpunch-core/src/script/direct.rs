@@ -23,7 +23,7 @@ struct Kept {
     sweep_at: Option<Timestamp>,
 }
 
-/// A partition in memory. See the [module](self).
+/// A partition in memory, and the rules: no engine, no store.
 #[derive(Debug)]
 pub struct DirectWorld {
     records: BTreeMap<RecordKey, Kept>,

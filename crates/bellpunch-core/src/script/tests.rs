@@ -6,6 +6,7 @@ use super::{
 };
 
 const LIMITS: &str = include_str!("../../../../scripts/limits.script");
+const SPECIMEN: &str = include_str!("../../../../scripts/specimen.script");
 const UPLOADS: &str = include_str!("../../../../scripts/uploads.script");
 const TICKETS: &str = include_str!("../../../../scripts/tickets.script");
 
@@ -38,7 +39,12 @@ fn run_all_in(fresh: fn() -> DirectWorld, scripts: &[Script], need_an_engine: &[
 
 #[test]
 fn tickets_on_the_rules_alone() {
-    run_all(&parse_compact(TICKETS).unwrap(), &["T03", "T13"]);
+    run_all(&parse_compact(TICKETS).unwrap(), &["T03", "T13", "T19"]);
+}
+
+#[test]
+fn the_specimen_on_the_rules_alone() {
+    run_all(&parse(SPECIMEN).unwrap(), &[]);
 }
 
 #[test]
@@ -53,7 +59,7 @@ fn no_answer_depends_on_whether_a_sweep_has_run() {
     run_all_in(DirectWorld::swept, &parse(UPLOADS).unwrap(), &[]);
     let mut tickets = parse_compact(TICKETS).unwrap();
     tickets.retain(|script| script.id != "T12");
-    run_all_in(DirectWorld::swept, &tickets, &["T03", "T13"]);
+    run_all_in(DirectWorld::swept, &tickets, &["T03", "T13", "T19"]);
 }
 
 #[test]
@@ -99,7 +105,7 @@ fn fails_when_altered(script: &Script) {
 
 #[test]
 fn compares_every_word_and_field() {
-    for text in [LIMITS, UPLOADS] {
+    for text in [LIMITS, SPECIMEN, UPLOADS] {
         parse(text).unwrap().iter().for_each(fails_when_altered);
     }
     parse_compact(TICKETS).unwrap().iter().for_each(fails_when_altered);

@@ -25,6 +25,19 @@ pub struct IssueLimit {
 }
 
 /// Issues a ticket.
+///
+/// ```
+/// use bellpunch_core::{command, tickets::Create};
+/// let content = serde_json::json!({
+///     "holder": "c1", "audience": "s1", "max_amount": {"amount": 1000, "currency": "SAR"},
+///     "ttl_ns": 300_000_000_000_u64, "issued_by": "desk",
+/// });
+/// let create: Create = serde_json::from_value(content.clone())?;
+/// assert!(create.partial && !create.approved);
+/// let parse = command("tickets.create").expect("it is in the table").parse;
+/// assert!(parse(content).is_ok());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

@@ -13,6 +13,13 @@ use crate::{
 };
 
 /// Uses a ticket, for all or (if it is partial) for some of its amount.
+///
+/// ```
+/// use bellpunch_core::{MinorUnits, Taking, tickets::Redeem};
+/// let code: Redeem = serde_json::from_str(r#"{"id": "t", "audience": "s1", "holder": "c1"}"#)?;
+/// assert_eq!(code.amount, Taking::Units(MinorUnits::ONE));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

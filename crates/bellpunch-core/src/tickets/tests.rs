@@ -549,3 +549,42 @@ fn sweeps_change_no_answer() {
     issue(&mut world, ten_years_ms, json!({"one_pending": true}));
     assert!(sweep("quotas", Vec::new()).is_none());
 }
+
+#[test]
+fn each_change_tests_holder_version_and_state() {
+    let mut world = book();
+    let t = issue(&mut world, 0, json!({}));
+    for (name, mut content) in [approve(&t), reject(&t), cancel(&t), revoke(&t)] {
+        content["if_version"] = json!([2, 3]);
+        let answer = world.send(0, (name, content));
+        assert_eq!(answer.no("version_mismatch")["version"], 1, "{name}");
+    }
+    for name in ["tickets.approve", "tickets.reject"] {
+        world.send(0, (name, json!({"id": t, "holder": "c2"}))).no("wrong_holder");
+    }
+    let (name, mut content) = approve(&t);
+    content["if_version"] = json!(1);
+    world.send(0, (name, content)).ok();
+    let answer = world.send(5, approve(&t));
+    assert_eq!(answer.no("already_approved")["approved_at"], time(0));
+}
+
+#[test]
+fn what_is_just_within_a_bound_is_taken() {
+    let mut world = book();
+    let limit = |count: u64, period_ns: u64| json!({"issue_limit": {"count": count, "period_ns": period_ns}});
+    let ten_years_ns = 3_660_u64 * 24 * 3_600 * 1_000_000_000;
+    issue(&mut world, 0, limit(1, ten_years_ns));
+    issue(&mut world, 0, limit(100, 1));
+    issue(&mut world, 0, json!({"ttl_ns": ten_years_ns}));
+    world.send(0, ticket(json!({"ttl_ns": ten_years_ns + 1}))).no("ttl_too_long");
+    world.send(0, ticket(limit(1, ten_years_ns + 1))).no("invalid_request");
+    let t = issue(&mut world, 0, json!({"ttl_ns": 1}));
+    let mut ids = vec!["nowhere".to_owned(); 99];
+    ids.push(t.clone());
+    let answer = world.send(1, ("tickets.expire", json!({"ids": ids})));
+    assert_eq!(answer.ok()["expired"], json!([t]));
+    let filled = |bytes: usize| json!({"metadata": {"a": "x".repeat(bytes - r#"{"a":""}"#.len())}});
+    issue(&mut world, 0, filled(4_096));
+    world.send(0, ticket(filled(4_097))).no("invalid_request");
+}

@@ -178,6 +178,16 @@ impl Default for OrphanAge {
 /// Whether a sweep may remove a blob. `upload` is the record of [`BlobName::owner`], read at or
 /// after `now` (`None`: there is none): a publish that could still overtake the sweep would have to
 /// commit later than `publish_window` after the blob's start, and that one is refused.
+///
+/// ```
+/// use bellpunch_core::Timestamp;
+/// use bellpunch_core::uploads::{BlobName, OrphanAge, StoredBlob, garbage};
+/// let blob = StoredBlob { name: BlobName::new("a")?, created_at: Timestamp::EPOCH };
+/// let age = OrphanAge::default();
+/// assert!(!garbage(&blob, None, age, Timestamp::EPOCH), "its publish may be on the way");
+/// assert!(garbage(&blob, None, age, Timestamp::MAX));
+/// # Ok::<(), bellpunch_core::ValueError>(())
+/// ```
 #[must_use]
 pub fn garbage(blob: &StoredBlob, upload: Option<&Upload>, age: OrphanAge, now: Timestamp) -> bool {
     if let Some(upload) = upload {

@@ -269,6 +269,32 @@ fn what_is_over_cannot_be_published() {
 }
 
 #[test]
+fn what_is_just_within_a_bound_is_taken() {
+    let mut world = World::default();
+    let week = 7 * 86_400 * SECOND_NS;
+    let answer = send(&mut world, 0, create("X", json!({"ttl_ns": week, "size_limit": 100})));
+    ok(&answer, json!({"pending_until": time(7 * 86_400)}));
+    send(&mut world, 0, create("Y", json!({"size_limit": 101}))).no("payload_too_large");
+    send(&mut world, 0, create("Y", json!({}))).ok();
+    let extend = |ttl: u64| call("uploads.extend", "Y", json!({"ttl_ns": ttl}), json!({}));
+    let answer = send(&mut world, 10, extend(week));
+    assert_eq!(answer.no("ttl_too_long")["max_ttl_ns"], week - 10 * SECOND_NS);
+    let answer = send(&mut world, 10, extend(week - 10 * SECOND_NS));
+    assert_eq!(answer.deadline(), Some(at(3_600_000)));
+    ok(&answer, json!({"pending_until": time(7 * 86_400)}));
+    send(&mut world, 10, publish(10, "Y", ("P1", 10))).ok();
+    send(&mut world, 10, complete("Y")).ok();
+    send(&mut world, 10, extend(week)).no("upload_completed");
+    let lasting = |ttl: u64| call("uploads.download", "Y", json!({"grant_ttl_ns": ttl}), json!({}));
+    send(&mut world, 10, lasting(week + 1)).no("invalid_request");
+    send(&mut world, 10, lasting(week)).ok();
+    let abandon = call("uploads.abandon", "X", json!({}), json!({}));
+    let answer = send(&mut world, 10, abandon);
+    assert_eq!(answer.deadline(), Some(at(millis(7 * 86_400))));
+    answer.ok();
+}
+
+#[test]
 fn a_repeated_publish_is_told_the_blob_that_was_published() {
     let mut world = World::default();
     send(&mut world, 0, create("X", json!({}))).ok();
@@ -354,6 +380,7 @@ fn names_of_blobs_are_told_apart() {
     for foreign in ["P1", "61/62/zz", "6/62/00000000000000000000000000000000", "61/62", "a/b/c/d"] {
         assert_eq!(blob(foreign).owner(), None, "{foreign}");
     }
+    assert!(BlobName::new("x".repeat(1_024)).is_ok());
     for wrong in ["", "a b", "é", &"x".repeat(1_025)] {
         assert!(BlobName::new(wrong).is_err());
     }

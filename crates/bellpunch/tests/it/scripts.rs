@@ -6,20 +6,23 @@ use bellpunch::script::{Report, parse, parse_compact, run};
 use bellpunch::store::{Clock, MemoryConfig, MemoryStore, Store};
 use bellpunch_disk::{DiskConfig, DiskStore};
 
-use super::world::{EngineWorld, Nodes, Open, Weather};
+use super::world::{Backend, EngineWorld, Nodes, Replies, Weather};
 
 const LIMITS: &str = include_str!("../../../../scripts/limits.script");
+const SPECIMEN: &str = include_str!("../../../../scripts/specimen.script");
 const TICKETS: &str = include_str!("../../../../scripts/tickets.script");
 const UPLOADS: &str = include_str!("../../../../scripts/uploads.script");
 
 /// Runs all scripts, each in fresh worlds. Those that are about one node must be exactly these.
-fn run_all(open: fn() -> Open, (nodes, weather): (Nodes, Weather)) {
-    let mut scripts = parse(LIMITS).expect("the scripts are well formed");
-    scripts.extend(parse(UPLOADS).expect("the scripts are well formed"));
+fn run_all(backend: fn() -> Backend, (nodes, weather): (Nodes, Weather)) {
+    let mut scripts = Vec::new();
+    for text in [LIMITS, SPECIMEN, UPLOADS] {
+        scripts.extend(parse(text).expect("the scripts are well formed"));
+    }
     scripts.extend(parse_compact(TICKETS).expect("the scripts are well formed"));
     let (mut wrong, mut of_one_node) = (Vec::new(), Vec::new());
     for script in &scripts {
-        match run(script, || EngineWorld::new(open(), nodes, weather)) {
+        match run(script, || EngineWorld::new(backend(), nodes, weather)) {
             Ok(Report::Passed { .. }) => {}
             Ok(_) => of_one_node.push(script.id.as_str()),
             Err(failure) => wrong.push(failure.to_string()),
@@ -30,31 +33,33 @@ fn run_all(open: fn() -> Open, (nodes, weather): (Nodes, Weather)) {
     assert_eq!(of_one_node, expected);
 }
 
-/// A store in memory: it outlives the node, not the script.
-fn memory() -> Open {
+fn in_memory(new: fn(Arc<dyn Clock>, MemoryConfig) -> MemoryStore) -> Backend {
     let mut store: Option<Arc<MemoryStore>> = None;
-    Box::new(move |clock: Arc<dyn Clock>| {
-        let fresh = || Arc::new(MemoryStore::new(clock, MemoryConfig::default()));
+    let open = move |clock| {
+        let fresh = || Arc::new(new(clock, MemoryConfig::default()));
         Arc::clone(store.get_or_insert_with(fresh)) as Arc<dyn Store>
-    })
+    };
+    Backend { open: Box::new(open), replies: Replies::AtOnce }
 }
 
-/// A store in memory that says others may write it, so nothing is told that it did not confirm.
-fn shared_memory() -> Open {
-    let mut store: Option<Arc<MemoryStore>> = None;
-    Box::new(move |clock: Arc<dyn Clock>| {
-        let fresh = || Arc::new(MemoryStore::shared(clock, MemoryConfig::default()));
-        Arc::clone(store.get_or_insert_with(fresh)) as Arc<dyn Store>
-    })
+/// A store in memory: it outlives the node, not the script.
+fn memory() -> Backend {
+    in_memory(MemoryStore::new)
+}
+
+/// One that others may write, so nothing is told that it did not confirm.
+fn shared_memory() -> Backend {
+    in_memory(MemoryStore::shared)
 }
 
 /// A folder of its own, opened again after each restart.
-fn disk() -> Open {
+fn disk() -> Backend {
     let folder = tempfile::tempdir().expect("there is room for a folder");
-    Box::new(move |clock: Arc<dyn Clock>| {
+    let open = move |clock| {
         let store = DiskStore::open(&DiskConfig::new(folder.path()), clock);
         Arc::new(store.expect("the node before is gone, and with it its lock")) as Arc<dyn Store>
-    })
+    };
+    Backend { open: Box::new(open), replies: Replies::Later }
 }
 
 #[test]

@@ -16,8 +16,24 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-/// Opens one store, the same one each time: first empty, then as it was left.
-pub(crate) type Open = Box<dyn FnMut(Arc<dyn Clock>) -> Arc<dyn Store>>;
+/// Opens a store, the same one each time: first empty, then as it was left.
+pub(crate) type Open = dyn FnMut(Arc<dyn Clock>) -> Arc<dyn Store>;
+
+/// A store, as scripts need it.
+pub(crate) struct Backend {
+    /// The way to it.
+    pub(crate) open: Box<Open>,
+    pub(crate) replies: Replies,
+}
+
+/// How a store replies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Replies {
+    /// From memory. Then timers are all that a node ever waits for, and are not waited for.
+    AtOnce,
+    /// From another thread or machine.
+    Later,
+}
 
 /// A clock that stands where it was set.
 #[derive(Debug, Default)]
@@ -95,29 +111,31 @@ pub(crate) struct EngineWorld {
     /// `None` for the moment of a restart only.
     cluster: Option<Cluster>,
     clock: Arc<ManualClock>,
-    open: Open,
+    backend: Backend,
     partition: Partition,
     nodes: Nodes,
     weather: Weather,
 }
 
 impl EngineWorld {
-    pub(crate) fn new(open: Open, nodes: Nodes, weather: Weather) -> Self {
+    pub(crate) fn new(backend: Backend, nodes: Nodes, weather: Weather) -> Self {
         let clock = Arc::new(ManualClock::default());
         clock.set(START);
         let partition = Partition::new("script").expect("a word is a legal name");
-        let mut world = Self { cluster: None, clock, open, partition, nodes, weather };
+        let mut world = Self { cluster: None, clock, backend, partition, nodes, weather };
         world.start();
         world
     }
 
     fn start(&mut self) {
-        let store = (self.open)(Arc::clone(&self.clock) as Arc<dyn Clock>);
+        let store = (self.backend.open)(Arc::clone(&self.clock) as Arc<dyn Clock>);
         let count = match self.nodes {
             Nodes::One => 1,
             Nodes::Two => 2,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().start_paused(self.backend.replies == Replies::AtOnce);
+        let runtime = runtime.build();
         let runtime = runtime.expect("the operating system has room for a runtime");
         let nodes = {
             let _context = runtime.enter();

@@ -24,13 +24,13 @@ const POLICIES: [(&str, &str); 7] = [
     ("n", r#"{"algorithm": "concurrency", "limit": 3}"#),
 ];
 
-fn world(charges: bool) -> World {
+fn world() -> World {
     let mut world = World::default();
     for (name, terms) in POLICIES {
         let mut command: Value = serde_json::from_str(terms).unwrap();
         command["command"] = json!("policies.set");
         command["id"] = json!(name);
-        command["charges"] = json!(charges);
+        command["charges"] = json!(true);
         assert!(world.send(nanos(0), command).ok());
     }
     let refill = json!({ "amount": 2, "period_ns": 6_000_000_000_u64 });
@@ -125,7 +125,7 @@ proptest! {
     /// never does.
     #[test]
     fn retry_after_is_exact(steps in steps()) {
-        let mut world = world(true);
+        let mut world = world();
         let mut now = 0;
         for step in steps {
             now += step.wait;
@@ -156,7 +156,7 @@ proptest! {
     /// No answer depends on a sweep having run.
     #[test]
     fn sweeps_change_no_answer(steps in steps(), every in 1..6_usize) {
-        let (mut swept, mut kept) = (world(true), world(true));
+        let (mut swept, mut kept) = (world(), world());
         let mut now = 0;
         for (index, step) in steps.iter().enumerate() {
             now += step.wait;
@@ -172,7 +172,7 @@ proptest! {
     /// say, also after those no longer kept are gone.
     #[test]
     fn usage_matches_charges(steps in steps()) {
-        let mut world = world(false);
+        let mut world = world();
         let mut now = 0;
         let mut net: i128 = 0;
         for step in steps {
@@ -206,7 +206,7 @@ proptest! {
         uses in prop::collection::vec((prop_oneof![Just(0), Just(1), 0..SECOND * 4], 1..4_u64), 1..60),
         start in 0..SECOND * 100,
     ) {
-        let mut world = world(false);
+        let mut world = world();
         let (rate, burst, limit, period) = (3_u128, 5, 5, 10 * SECOND);
         for policy in ["g", "l"] {
             let mut passed: Vec<(u128, u128)> = Vec::new();

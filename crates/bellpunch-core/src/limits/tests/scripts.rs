@@ -8,12 +8,20 @@ use super::{Answer, World, nanos};
 use crate::Timestamp;
 
 const SCRIPTS: &str = include_str!("limits.script");
+const EDGES: &str = include_str!("edges.script");
 
 #[test]
 fn every_script_answers_as_it_says() {
     let scripts: Vec<&str> = SCRIPTS.split("== ").skip(1).collect();
     assert_eq!(scripts.len(), 30);
     for script in scripts {
+        play_all(script);
+    }
+}
+
+#[test]
+fn every_edge_answers_as_it_says() {
+    for script in EDGES.split("== ").skip(1) {
         play_all(script);
     }
 }
@@ -82,6 +90,11 @@ impl Play {
         let context = format!("{head}\n{line}");
         match command {
             "restart" => return,
+            "sweep" => {
+                let removed = self.world.sweep(now).to_string();
+                assert_eq!(removed, wanted, "{context}\n{:?}", self.world.kinds());
+                return;
+            }
             "store down" => return "down".clone_into(&mut self.store),
             "store up" => return "up".clone_into(&mut self.store),
             _ => {}
@@ -152,7 +165,11 @@ fn compare(answer: &Answer, wanted: &str, context: &str) {
 fn expected(name: &str, value: &str) -> String {
     match name {
         "retry_after" | "max_ttl" if value != "none" => instant(value).nanos().to_string(),
-        "reset_at" | "expires_at" | "at" if value != "none" => instant(value).to_string(),
+        "reset_at" | "expires_at" | "at" | "next_at" | "keep_until" | "revoked_at"
+            if value != "none" =>
+        {
+            instant(value).to_string()
+        }
         _ => value.to_owned(),
     }
 }
@@ -174,7 +191,10 @@ fn shown(answer: &Answer, name: &str) -> String {
         "retry_after" | "max_ttl" => format!("{name}_ns"),
         _ => name.to_owned(),
     };
-    let places = [fields, &fields["hold"], &fields["quota"], &fields["counter"]];
+    let totals = &fields["quota"]["totals"];
+    let (charge, policy) = (&fields["charge"], &fields["policy"]);
+    let places =
+        [fields, &fields["hold"], &fields["quota"], &fields["counter"], totals, charge, policy];
     let lists = [&fields["targets"], &fields["violations"]].into_iter().filter_map(Value::as_array);
     // Of the whole list, and not of one of its violations.
     let lists = lists.filter(|_| name != "retry_after");
@@ -247,7 +267,7 @@ fn field(fields: &mut Map<String, Value>, word: &str) {
     };
     match name {
         "key" => put("key_", json!(value)),
-        "ttl" | "period" | "stale_denials" => {
+        "ttl" | "period" | "stale_denials" | "max_ttl" => {
             put(&format!("{name}_ns"), json!(u64::try_from(span(value)).unwrap()))
         }
         "expires" => put("expires_at", json!(instant(value))),
@@ -256,7 +276,7 @@ fn field(fields: &mut Map<String, Value>, word: &str) {
             put("rate", number(rate));
             put("period_ns", json!(u64::try_from(span(period)).unwrap()));
         }
-        "refill" => {
+        "refill" if value.contains('/') => {
             let (amount, period) = value.split_once('/').unwrap();
             let period = u64::try_from(span(period)).unwrap();
             put("refill", json!({ "amount": number(amount), "period_ns": period }));
@@ -332,24 +352,33 @@ pub(super) fn parse(line: &str) -> Value {
                     fields.insert(name.to_owned(), value);
                 }
             }
-            match verb.as_str() {
-                "create_quota" => "quotas.create",
-                "set_limit" => "quotas.set_limit",
-                "revoke" => "quotas.revoke",
-                "reactivate" => "quotas.reactivate",
-                "set_policy" => "policies.set",
-                "reset_all" => "policies.reset_all",
-                "delete_policy" => "policies.delete",
-                "capture" => "holds.capture",
-                "void" => "holds.void",
-                "extend" => "holds.extend",
-                "refund" => "charges.refund",
-                _ => panic!("{line}"),
-            }
+            wire_name(verb)
         }
     };
     fields.insert("command".to_owned(), json!(named));
     Value::Object(fields)
+}
+
+fn wire_name(verb: &str) -> &'static str {
+    match verb {
+        "create_quota" => "quotas.create",
+        "set_limit" => "quotas.set_limit",
+        "revoke" => "quotas.revoke",
+        "reactivate" => "quotas.reactivate",
+        "set_policy" => "policies.set",
+        "reset_all" => "policies.reset_all",
+        "delete_policy" => "policies.delete",
+        "capture" => "holds.capture",
+        "void" => "holds.void",
+        "extend" => "holds.extend",
+        "configure" => "quotas.configure",
+        "read_hold" => "holds.read",
+        "read_charge" => "charges.read",
+        "read_policy" => "policies.read",
+        "refund_quota" => "quotas.refund",
+        "refund" => "charges.refund",
+        _ => panic!("{verb}"),
+    }
 }
 
 fn consume(rest: &[String]) -> Value {

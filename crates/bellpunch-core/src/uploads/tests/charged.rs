@@ -181,6 +181,13 @@ fn several_charges_all_or_nothing() {
     peek(&mut world, 0, json!({"used": 2, "held": 0}));
     let answer = send(&mut world, 0, by_name("quotas.read", "b"));
     super::has(&answer.ok()["quota"], json!({"used": 0, "held": 0}));
+    let items = |count: usize| -> Vec<Value> {
+        let terms = json!({"algorithm": "concurrency", "limit": 1});
+        let item = |key| json!({"policy": "c", "key": key, "terms": terms});
+        (0..count).map(|index| item(index.to_string())).collect()
+    };
+    send(&mut world, 0, create("Z", json!({"charge": items(17)}))).no("invalid_request");
+    send(&mut world, 0, create("Z", json!({"charge": items(16)}))).ok();
     let twice = json!({"charge": [{"quota": "q"}, {"quota": "q", "bytes": true}]});
     send(&mut world, 0, create("Y", twice)).no("invalid_request");
 }
@@ -233,4 +240,22 @@ fn a_hold_of_an_upload_ends_with_it_alone() {
     for verb in ["holds.capture", "holds.void"] {
         send(&mut world, 0, by_name(verb, &hold)).no("not_owner");
     }
+}
+
+#[test]
+fn the_quotas_end_is_a_deadline_also_when_it_was_moved() {
+    let mut world = with_quota(json!({}));
+    send(&mut world, 0, one("X", json!({}))).ok();
+    let sooner = json!({"id": "q", "expires_at": time(50)});
+    send(&mut world, 0, ("quotas.configure", sooner)).ok();
+    let end = Some(crate::trial::at(50_000));
+    let answer = send(&mut world, 1, publish(1, "X", ("P1", 1)));
+    assert_eq!(answer.deadline(), end);
+    for call in [publish(50, "X", ("P2", 1)), complete("X"), extend("X", 7_200)] {
+        let answer = send(&mut world, 50, call);
+        assert_eq!(answer.no("quota_expired")["expires_at"], time(50));
+    }
+    let answer = send(&mut world, 49, complete("X"));
+    assert_eq!(answer.deadline(), end);
+    answer.ok();
 }
