@@ -33,6 +33,10 @@ const HEAD_FIELDS_MAX: usize = 256;
 /// Streams of one HTTP/2 connection.
 const STREAMS_MAX: u32 = 200;
 
+/// How long, and for how many bytes, a closing connection is read.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 64 << 20;
+
 /// What a connection is doing, for the timers.
 #[derive(Debug)]
 struct Activity {
@@ -162,8 +166,14 @@ pub(crate) async fn drive(app: Arc<App>, stream: TcpStream, mut draining: watch:
     let protocol = if prefix.as_ref() == PREFACE { Protocol::Http2 } else { Protocol::Http1 };
     let activity = Arc::new(Activity::new(protocol));
     let write_timeout = app.config.http.body_timeout.get();
-    let io =
-        Timed { stream, prefix, activity: Arc::clone(&activity), write_timeout, stalled: None };
+    let io = Timed {
+        stream,
+        prefix,
+        activity: Arc::clone(&activity),
+        write_timeout,
+        stalled: None,
+        lingering: None,
+    };
     let io = TokioIo::new(io);
     let service = {
         let (app, activity) = (Arc::clone(&app), Arc::clone(&activity));
@@ -269,6 +279,14 @@ struct Timed {
     activity: Arc<Activity>,
     write_timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    lingering: Option<Lingering>,
+}
+
+/// What is still read, and thrown away, after the last answer: to close while the peer sends would
+/// make its system drop the answer before it is read.
+struct Lingering {
+    until: Pin<Box<Sleep>>,
+    left: usize,
 }
 
 impl AsyncRead for Timed {
@@ -323,8 +341,30 @@ impl AsyncWrite for Timed {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.within(context, polled)
+        if self.lingering.is_none() {
+            let polled = Pin::new(&mut self.stream).poll_shutdown(context);
+            ready!(self.within(context, polled))?;
+        }
+        let Self { stream, lingering, .. } = &mut *self;
+        let lingering = lingering.get_or_insert_with(|| Lingering {
+            until: Box::pin(tokio::time::sleep(LINGER)),
+            left: LINGER_BYTES_MAX,
+        });
+        let mut scratch = [0; 8 << 10];
+        while 0 < lingering.left {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    lingering.left = lingering.left.saturating_sub(buffer.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    ready!(lingering.until.as_mut().poll(context));
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write_vectored(

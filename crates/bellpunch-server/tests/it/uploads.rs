@@ -118,6 +118,19 @@ async fn too_many_bytes_are_refused_before_and_while_they_come() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_read_also_by_who_sends_on() {
+    let server = Server::start().await;
+    created(&server, json!({"size_limit": 100})).await;
+    for head in ["", "\r\nContent-Type: application/json"] {
+        let head = format!("PUT /v1/p/uploads/u/payload HTTP/1.1{head}");
+        let reply = server.send(&head, &vec![b' '; 16 << 20]).await;
+        assert!([409, 413].contains(&reply.status), "{reply:?}");
+        assert_eq!(reply.header("connection"), Some("close"));
+    }
+    assert_eq!(blobs(&server), 0);
+}
+
+#[tokio::test]
 async fn the_largest_payload_is_a_setting() {
     let mut config = quiet();
     config.uploads.payload_max = Size::bytes(50);
