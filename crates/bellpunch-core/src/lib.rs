@@ -36,8 +36,8 @@ pub use record::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey};
 pub use registry::{CommandSpec, ShapeError, Wire, command, commands, sweep};
 pub use rejection::{Category, Reject, Rejection, Stage};
 pub use value::{
-    Amount, CurrencyCode, Digest, Duration, Fingerprint, IdempotencyKey, Key, Labels, Limit,
-    Measure, MinorUnits, Partition, PositiveUnits, SecretHash, Taking, Timestamp, Units,
-    ValueError, Version,
+    Amount, BlobName, CurrencyCode, Digest, Duration, Fingerprint, IdempotencyKey, Key, Labels,
+    Limit, Measure, MinorUnits, Partition, PositiveUnits, SecretHash, StoredBlob, Taking,
+    Timestamp, Units, ValueError, Version,
 };
 pub use view::{Due, Loaded, PendingWrite, View};

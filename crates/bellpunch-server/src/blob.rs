@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bellpunch::BlobName;
 use bellpunch::store::{BlobReader, BlobStore, Failure};
-use bellpunch::uploads::BlobName;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};

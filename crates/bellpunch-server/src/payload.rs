@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bellpunch::store::{BlobReader, Failure};
-use bellpunch::uploads::{self, BlobName};
+use bellpunch::{BlobName, uploads};
 use bellpunch::{CallOptions, CommandSpec, Key, Partition, Reply, Timestamp};
 use bytes::Bytes;
 use http_body_util::BodyExt;

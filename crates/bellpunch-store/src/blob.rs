@@ -13,7 +13,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bellpunch_core::uploads::{BlobName, StoredBlob};
+use bellpunch_core::{BlobName, StoredBlob};
 
 use crate::{Clock, Failure, FailureKind};
 

@@ -19,7 +19,7 @@ pub mod kit;
 mod memory;
 mod store;
 
-pub use bellpunch_core::uploads::{BlobName, StoredBlob};
+pub use bellpunch_core::{BlobName, StoredBlob};
 pub use bellpunch_core::{Kind, Partition, RecordId, RecordKey, Timestamp, Version};
 pub use blob::{BlobReader, BlobStore, BlobWriter, MemoryBlobs};
 pub use commit::{Commit, CommitId, CommitResult, Precondition, Versioned, Write, WriteValue};

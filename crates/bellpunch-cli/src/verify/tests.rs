@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use bellpunch::BlobName;
 use bellpunch::store::{BlobStore as _, MemoryBlobs};
-use bellpunch::uploads::BlobName;
 use bellpunch::{Kind, RecordId};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};

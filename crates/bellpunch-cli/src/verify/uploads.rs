@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bellpunch::BlobName;
 use bellpunch::audit::Stored;
 use bellpunch::store::BlobStore;
-use bellpunch::uploads::BlobName;
 use bellpunch::{SystemClock, Timestamp};
 use bellpunch_disk::DiskBlobs;
 use serde_json::Value;

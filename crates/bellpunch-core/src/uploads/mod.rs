@@ -22,11 +22,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Category, Command, Digest, Draft, Duration, Key, Kind, Labels, Limit, Record, RecordId,
-    Rejection, SecretHash, Timestamp, Units, Version,
+    BlobName, Category, Command, Digest, Draft, Duration, Key, Kind, Labels, Limit, Record,
+    RecordId, Rejection, SecretHash, Timestamp, Units, Version,
 };
 
-pub use blob::{BlobName, OrphanAge, StoredBlob, garbage};
+pub use blob::{OrphanAge, garbage};
 pub use charging::{ChargeItem, ChargeUnits};
 pub use complete::Complete;
 pub use create::Create;

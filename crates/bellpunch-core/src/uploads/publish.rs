@@ -3,10 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::charging;
-use super::{
-    BlobName, PUBLISH_WINDOW, Payload, Upload, UploadRejection, UploadReply, earliest, find, put,
-};
-use crate::{Command, Digest, Draft, Duration, Key, Rejection, Timestamp, Units};
+use super::{PUBLISH_WINDOW, Payload, Upload, UploadRejection, UploadReply, earliest, find, put};
+use crate::{BlobName, Command, Digest, Draft, Duration, Key, Rejection, Timestamp, Units};
 
 /// How often one upload may be published.
 const GENERATIONS_MAX: u32 = 16;

@@ -4,8 +4,9 @@ mod charged;
 
 use serde_json::{Map, Value, json};
 
-use super::{BlobName, OrphanAge, StoredBlob, Upload, UploadView, garbage};
+use super::{OrphanAge, Upload, UploadView, garbage};
 use crate::trial::{Answer, Call, World, at, count};
+use crate::{BlobName, StoredBlob};
 use crate::{Duration, Key, Partition, Record, Timestamp};
 
 const SECOND_NS: u64 = 1_000_000_000;

@@ -3,12 +3,14 @@
 //! Invariant: a value that exists is legal. Each type has a private field and constructors that
 //! refuse; none has an operator that can wrap, round or clamp.
 
+mod blob;
 mod money;
 mod name;
 mod secret;
 mod time;
 mod units;
 
+pub use blob::{BlobName, StoredBlob};
 pub use money::{Amount, CurrencyCode, Measure, MinorUnits, Taking};
 pub use name::{Fingerprint, IdempotencyKey, Key, Labels, Partition};
 pub use secret::{Digest, SecretHash};

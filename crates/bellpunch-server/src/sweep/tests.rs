@@ -2,8 +2,8 @@
 
 use std::sync::Mutex;
 
+use bellpunch::BlobName;
 use bellpunch::store::{BlobStore, Clock, MemoryBlobs, MemoryConfig, MemoryStore};
-use bellpunch::uploads::BlobName;
 use bellpunch::{
     CallOptions, Digest, Engine, EngineConfig, Key, Limit, Partition, Timestamp, Units,
 };

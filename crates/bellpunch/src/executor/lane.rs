@@ -167,6 +167,8 @@ impl Lane {
     /// Decides as many waiting commands as one batch may have, if nothing is waited for.
     pub(crate) fn run(&mut self, turn: &mut Turn<'_>) {
         if matches!(self.state, State::Idle) && !self.queue.is_empty() {
+            // What is due is asked afresh for each batch.
+            self.view.discard([]);
             self.decide(Batch::default(), turn);
         }
     }
