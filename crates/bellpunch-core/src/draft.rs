@@ -41,7 +41,7 @@ struct Written {
     fresh: bool,
 }
 
-/// See the [module](self).
+/// The records of a partition as one command sees them, and what it writes.
 #[derive(Debug)]
 pub struct Draft<'v> {
     view: &'v mut View,

@@ -80,7 +80,7 @@ struct Slot {
     used: bool,
 }
 
-/// See the [module](self).
+/// The records of one partition as a batch of commands sees them.
 #[derive(Debug, Default)]
 pub struct View {
     slots: BTreeMap<RecordKey, Slot>,

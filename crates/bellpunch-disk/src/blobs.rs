@@ -32,7 +32,7 @@ const GOES_ON: char = '+';
 /// Folders below each other: of a name as long as may be.
 const DEPTH_MAX: usize = 12;
 
-/// A folder of blobs. See the [module](self).
+/// A folder of blobs. Bytes are durable when their writer has finished.
 ///
 /// ```no_run
 /// use std::sync::Arc;

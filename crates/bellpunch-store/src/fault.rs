@@ -76,7 +76,7 @@ struct State {
     late: Vec<Arc<Commit>>,
 }
 
-/// A store that fails as it is told. See the [module](self).
+/// A store that fails as it is told. It does nothing by itself.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -55,7 +55,7 @@ struct State {
     bytes: usize,
 }
 
-/// A store in memory. See the [module](self).
+/// A store in memory. Everything in it is gone with the process.
 ///
 /// ```
 /// use bellpunch_store::{Clock, MemoryConfig, MemoryStore, Sharing, Store, Timestamp};
