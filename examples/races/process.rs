@@ -1,7 +1,7 @@
 //! The real `bellpunch` binary, on its disk store in a folder of its own.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -29,25 +29,22 @@ impl Bellpunch {
         if !build.status()?.success() {
             return Err("the bellpunch binary could not be built".into());
         }
-        // A port that was free a moment ago; nobody else on loopback is asked to share it.
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let folder = std::env::temp_dir().join(format!("bellpunch-races-{}", std::process::id()));
         let mut child = Command::new(profile.join("bellpunch"))
-            .arg("serve")
-            .arg("--listen")
-            .arg(address.to_string())
-            .arg("--store")
+            .args(["serve", "--listen", "127.0.0.1:0", "--store"])
             .arg(format!("disk:{}", folder.display()))
             .stderr(Stdio::piped())
             .spawn()?;
         let log = BufReader::new(child.stderr.take().ok_or("no standard error")?);
         let mut lines = log.lines();
-        // The server says when its door is open, and where.
-        let open = |line: String| line.contains("\"address\"");
-        let started = lines.by_ref().map_while(Result::ok).any(open);
-        if !started {
+        // The server says when its door is open, and where: the system chose the port.
+        let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(&line).ok()?;
+            line["address"].as_str()?.parse().ok()
+        });
+        let Some(address) = address else {
             return Err(format!("bellpunch did not start: {}", child.wait()?).into());
-        }
+        };
         std::thread::spawn(move || lines.for_each(drop));
         Ok(Self { child, folder, address })
     }

@@ -1,5 +1,6 @@
 //! The engine: takes commands, gives outcomes.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -40,10 +41,25 @@ struct Shard {
     stats: Arc<Mutex<EngineStats>>,
 }
 
+/// Numbers drawn from the operating system at once: a call of it for each would cost as much as a
+/// decision.
+const DRAWN_AT_ONCE: usize = 64;
+
+thread_local! {
+    static DRAWN: RefCell<Vec<u128>> = const { RefCell::new(Vec::new()) };
+}
+
+/// 128 bits from the operating system, each told once.
 fn random() -> u128 {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the operating system has random bits");
-    u128::from_le_bytes(bytes)
+    DRAWN.with_borrow_mut(|drawn| {
+        if drawn.is_empty() {
+            let mut bytes = [0; 16 * DRAWN_AT_ONCE];
+            getrandom::fill(&mut bytes).expect("the operating system has random bits");
+            let (numbers, _) = bytes.as_chunks();
+            drawn.extend(numbers.iter().copied().map(u128::from_le_bytes));
+        }
+        drawn.pop().expect("it was just filled")
+    })
 }
 
 /// The SHA-256 of what is asked for: partition, and each command's name and content.
