@@ -185,6 +185,18 @@ fn architecture_fits_a_sitting_and_links_are_alive() {
     assert!(0 < checked, "no link was looked at");
 }
 
+#[test]
+fn the_code_map_names_what_is_there() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it is there");
+    let named = text.split('`').skip(1).step_by(2);
+    let mut count = 0_u32;
+    for path in named.filter(|path| path.contains('/') && !path.contains([' ', '{', '*'])) {
+        assert!(root().join(path).exists(), "ARCHITECTURE.md names {path}");
+        count = count.saturating_add(1);
+    }
+    assert!(10 < count, "{count} paths were looked at");
+}
+
 /// Checks the relative links of a page; gives how many there were.
 fn links_of(page: &Path) -> u32 {
     let text = fs::read_to_string(page).expect("pages are text");

@@ -10,6 +10,7 @@
 )]
 
 mod client;
+mod contend;
 mod crash;
 mod drain;
 mod exact;
