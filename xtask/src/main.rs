@@ -30,6 +30,7 @@ const CI: &[Step] = &[
     ),
     ("docs", &["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")]),
     ("demonstration", &["run", "--locked", "--example", "races"], &[]),
+    ("a rule of one's own", &["run", "--locked", "--example", "own_rule"], &[]),
     ("tests", &["test", "--workspace", "--locked"], &[]),
 ];
 

@@ -248,7 +248,7 @@ impl App {
             Action::Download(spec) => payload::download(self, spec, ask).await,
             Action::Journal => Err(Problem::new("not_journaled")),
             Action::Live => Ok(Answer::json(json!({"status": "live"}))),
-            Action::Ready => self.ready(),
+            Action::Ready => self.ready().await,
             Action::Metrics => {
                 let text = self.metrics.render(&self.engine);
                 Ok(Answer::text("text/plain; version=0.0.4; charset=utf-8", text))
@@ -258,11 +258,11 @@ impl App {
         }
     }
 
-    fn ready(&self) -> Result<Answer, Problem> {
+    async fn ready(&self) -> Result<Answer, Problem> {
         if self.draining.load(Ordering::Acquire) {
             return Err(Problem::new("draining"));
         }
-        match self.engine.ready() {
+        match self.engine.ready().await {
             Ok(()) => Ok(Answer::json(json!({"status": "ready"}))),
             Err(error) => Err(Problem::of_error(&error).detail(error.to_string())),
         }

@@ -234,15 +234,15 @@ impl Engine {
         Key::new(format!("{:032x}", random())).expect("hex digits are a legal name")
     }
 
-    /// Whether commands are taken.
+    /// Whether commands are taken, and the store answers.
     ///
     /// # Errors
-    /// `Draining`.
-    pub fn ready(&self) -> Result<(), Error> {
+    /// `Draining`, or `StoreUnavailable` with what the store says.
+    pub async fn ready(&self) -> Result<(), Error> {
         if self.0.draining.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Draining, "this node is stopping"));
         }
-        Ok(())
+        self.partitions(None, 1).await.map(drop)
     }
 
     /// Counts since the start, over all shards.

@@ -126,7 +126,7 @@ async fn a_drained_engine_refuses_and_says_so() {
     let engine = engine(EngineConfig::default());
     engine.call(&acme(), take("c", 5), CallOptions::default()).await.unwrap();
     engine.drain().await;
-    assert_eq!(engine.ready().unwrap_err().kind(), ErrorKind::Draining);
+    assert_eq!(engine.ready().await.unwrap_err().kind(), ErrorKind::Draining);
     let error = engine.call(&acme(), take("c", 5), CallOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Draining);
 }
