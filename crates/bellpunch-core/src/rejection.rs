@@ -53,7 +53,7 @@ pub enum Category {
 }
 
 impl Category {
-    /// The category of a code, by its stage (`spec/api.md`, 1.7).
+    /// The category of a code, by its stage (see `docs/reference/codes.md`).
     ///
     /// ```
     /// use bellpunch_core::{Category, Stage};
