@@ -322,7 +322,8 @@ const LONGEST: Duration = Duration::MAX;
 fn longest_on(account: &Account, now: Timestamp) -> Option<Duration> {
     match account {
         Account::Quota(account) => match account.quota.expires_at {
-            Some(end) => end.since(now).map(|rest| rest.min(HOLD_TTL_MAX)),
+            // It has not expired, so a rest that is no span is one of more than 584 years.
+            Some(end) => Some(end.since(now).map_or(HOLD_TTL_MAX, |rest| rest.min(HOLD_TTL_MAX))),
             None => Some(HOLD_TTL_MAX),
         },
         Account::Rate(account) => Some(account.counter.terms().max_ttl()),
@@ -566,7 +567,7 @@ impl ExtendHold {
             };
             let end = hold.created_at.plus(most).unwrap_or(Timestamp::MAX);
             let end = account.expires_at().map_or(end, |expires_at| expires_at.min(end));
-            end.since(now)
+            end.since(now).filter(|rest| 0 < rest.nanos())
         };
         let mut rests = admission.entries.iter().map(|entry| rest(&entry.account));
         rests.try_fold(LONGEST, |least, rest| rest.map(|rest| rest.min(least)))
