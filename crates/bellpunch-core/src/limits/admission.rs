@@ -15,7 +15,7 @@ use super::counter::Place;
 use super::epoch::Epoch;
 use super::target::{Demand, names_of};
 use super::view::{TargetView, least, wait};
-use super::{RateCounter, Rejection, Target, Violation};
+use super::{Quota, RateCounter, Rejection, Target, Violation};
 use crate::{Draft, Duration, Key, Kind, Limit, Record, RecordId, Timestamp, Units};
 
 /// How many counters of a policy are live, where the policy bounds that: as many as there are
@@ -368,6 +368,17 @@ impl Admission {
         // Last, since a counter that brings its place with it adds to the count.
         for entry in self.entries.iter_mut().filter(|entry| entry.changes) {
             entry.account.write(draft);
+        }
+    }
+
+    /// Takes up what the totals of the quotas have become since they were loaded.
+    pub(super) fn read_totals(&mut self, draft: &mut Draft<'_>) {
+        for entry in &mut self.entries {
+            let Account::Quota(account) = &mut entry.account else { continue };
+            if let Some(quota) = draft.get::<Quota>(&RecordId::from(&account.id)) {
+                account.quota.totals = quota.totals;
+                account.version = draft.version::<Quota>(&RecordId::from(&account.id));
+            }
         }
     }
 

@@ -475,7 +475,7 @@ impl Command for CaptureHold {
         admission.write(draft);
         let labels = if self.labels.is_empty() { &hold.labels } else { &self.labels };
         let event = Event { id: Some(charge_id), hold: Some(&self.id), labels };
-        let charge = charge::record(draft, &admission, &event);
+        let charge = charge::record(draft, &mut admission, &event);
         hold.end = Some(End::Captured { at: now, charge: charge.clone() });
         let version = draft.put(&RecordId::from(&self.id), hold.clone());
         Ok(HoldReply {
