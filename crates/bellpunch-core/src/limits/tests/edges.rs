@@ -5,8 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Answer, World, nanos, request};
+use crate::limits::epoch::Epoch;
 use crate::limits::{
-    Anchor, Calendar, CalendarUnit, Consume, CreateHold, Item, SetPolicy, Target, Terms,
+    Anchor, Calendar, CalendarUnit, Consume, CreateHold, Item, RateCounter, SetPolicy, Target,
+    Terms,
 };
 use crate::{
     AnyCommand, Decision, Duration, Key, Limit, Loaded, PositiveUnits, Request, Timestamp, Units,
@@ -436,4 +438,25 @@ fn a_batch_knows_the_counters_it_made_itself() {
     // Of the commands of one list, too.
     assert_eq!(send(20, &[policy, "consume p/a 1", "delete_policy p"]), "policy_in_use");
     assert_eq!(send(20, &[policy, "consume p/a 1"]), "ok");
+}
+
+#[test]
+fn units_may_be_given_back_without_end() {
+    let longest = Duration::from_days(36_525);
+    let terms = Terms::gcra(PositiveUnits::ONE, longest).unwrap();
+    let terms = terms.with_burst(Limit::Finite(Units::MAX));
+    let mut counter = RateCounter::fresh(terms, nanos(0), Epoch::NONE);
+    counter.charge(Units::ONE);
+    let most = Units::new(MAX - 1).unwrap();
+    let mut epochs = 0;
+    for _ in 0..40_000 {
+        let epoch = counter.epoch();
+        let place = counter.charge(most).unwrap();
+        epochs += u64::from(counter.epoch() != epoch);
+        assert_eq!(counter.counted(), Units::MAX);
+        assert_eq!(counter.refundable(place, most), most);
+        counter.refund(place, most);
+        assert_eq!(counter.counted(), Units::ONE);
+    }
+    assert!(0 < epochs, "a charge of before is not found at a place that was counted afresh");
 }
