@@ -172,9 +172,9 @@ impl<'v> Draft<'v> {
         self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
     }
 
-    /// Ids of records of a kind whose [`Record::sweep_at`] has come, at most [`DUE_MAX`] of those
-    /// whose id begins with `prefix`. Candidates as of the start of the batch: read each one and
-    /// look again. If all that were named are used up by earlier commands of the batch, or none
+    /// Ids of records of a kind whose [`Record::sweep_at`] has come, of those whose id begins with
+    /// `prefix`: at most [`DUE_MAX`] as of the start of the batch, and what the batch has written
+    /// since. Candidates: read each one and look again. If all that were named are used up by earlier commands of the batch, or none
     /// was named yet, the executor asks the store and decides again.
     pub fn due<R: Record>(&mut self, prefix: &str) -> Vec<RecordId> {
         let due = Due { kind: R::KIND, prefix: prefix.to_owned(), over_only: true };
@@ -189,18 +189,36 @@ impl<'v> Draft<'v> {
             self.questions.insert(due);
             return Vec::new();
         }
-        ids
+        self.and_written(&due, ids)
     }
 
-    /// Ids of records of a kind, due or not, at most [`DUE_MAX`] of those whose id begins with
-    /// `prefix`. Candidates as of the start of the batch: read each one and look again.
+    /// Ids of records of a kind, due or not, of those whose id begins with `prefix`: at most
+    /// [`DUE_MAX`] as of the start of the batch, and what the batch has written since. Candidates:
+    /// read each one and look again.
     pub fn any<R: Record>(&mut self, prefix: &str) -> Vec<RecordId> {
         let any = Due { kind: R::KIND, prefix: prefix.to_owned(), over_only: false };
-        let known = self.view.due(&any).map(<[RecordId]>::to_vec);
-        known.unwrap_or_else(|| {
+        let Some(known) = self.view.due(&any).map(<[RecordId]>::to_vec) else {
             self.questions.insert(any);
-            Vec::new()
-        })
+            return Vec::new();
+        };
+        self.and_written(&any, known)
+    }
+
+    /// Adds what the store could not name: the batch has written it since it was asked.
+    fn and_written(&self, due: &Due, mut ids: Vec<RecordId>) -> Vec<RecordId> {
+        let from = RecordKey { kind: due.kind.clone(), id: RecordId::stored(&due.prefix) };
+        let earlier = self.view.written_from(&from).map(|(key, write)| (key, write.sweep_at));
+        let own = self.writes.range(&from..).take_while(|(key, _)| key.kind == from.kind);
+        let own = own.map(|(key, write)| (key, write.change.value().and_then(|value| value.due())));
+        let written: BTreeSet<&RecordId> = earlier
+            .chain(own)
+            .filter(|(_, at)| !due.over_only || at.is_some_and(|at| at <= self.now))
+            .map(|(key, _)| &key.id)
+            .filter(|id| id.as_str().starts_with(&due.prefix) && !ids.contains(id))
+            .collect();
+        let written: Vec<RecordId> = written.into_iter().cloned().collect();
+        ids.extend(written);
+        ids
     }
 
     /// An id of 128 random bits as 32 hex digits, made by the driver and not by this rule. The

@@ -8,7 +8,8 @@
 //! encoded once per batch.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::record::decode;
@@ -87,6 +88,8 @@ pub struct View {
     /// Versions below which no record of a kind is ever made again, since some were purged.
     floors: BTreeMap<Kind, Version>,
     due: BTreeMap<Due, Vec<RecordId>>,
+    /// Those that the batch wrote.
+    written: BTreeSet<RecordKey>,
     bytes: usize,
     cursor: Option<RecordKey>,
 }
@@ -115,8 +118,15 @@ impl View {
         let committed = State { version: loaded.version, at: loaded.at, content };
         let slot = Slot { committed, pending: None, bytes, used: true };
         self.bytes = self.bytes.saturating_add(bytes);
-        if let Some(old) = self.slots.insert(key, slot) {
-            self.bytes = self.bytes.saturating_sub(old.bytes);
+        match self.slots.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(slot);
+            }
+            Entry::Occupied(mut place) => {
+                self.bytes = self.bytes.saturating_sub(place.get().bytes);
+                let pending = place.get_mut().pending.take();
+                place.insert(Slot { pending, ..slot });
+            }
         }
     }
 
@@ -169,6 +179,16 @@ impl View {
             None => slot.committed.version,
         };
         slot.pending = Some(write);
+        self.written.insert(key.clone());
+    }
+
+    /// What the batch wrote of a kind, from an id on, in order.
+    pub(crate) fn written_from(
+        &self,
+        from: &RecordKey,
+    ) -> impl Iterator<Item = (&RecordKey, &PendingWrite)> {
+        let keys = self.written.range(from..).take_while(|key| key.kind == from.kind);
+        keys.filter_map(|key| Some((key, self.pending(key)?)))
     }
 
     /// The version the store must find for the batch to stand: what was committed when it read.
@@ -204,6 +224,7 @@ impl View {
         for key in written {
             let Some(slot) = self.slots.get_mut(key) else { continue };
             let Some(pending) = slot.pending.take() else { continue };
+            self.written.remove(key);
             if pending.purge {
                 let floor = self.floors.entry(key.kind.clone()).or_default();
                 *floor = (*floor).max(pending.version);
@@ -231,6 +252,7 @@ impl View {
         for key in written {
             if let Some(slot) = self.slots.get_mut(key) {
                 slot.pending = None;
+                self.written.remove(key);
             }
         }
         self.due.clear();
@@ -239,6 +261,7 @@ impl View {
     /// Forgets a record, so that it is loaded afresh.
     pub fn forget(&mut self, key: &RecordKey) {
         if let Some(slot) = self.slots.remove(key) {
+            self.written.remove(key);
             self.bytes = self.bytes.saturating_sub(slot.bytes);
         }
         self.due.clear();

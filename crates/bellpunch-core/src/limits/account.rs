@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::admission::KeyCount;
 use super::counter::{InlineCounter, LocalCounter, Place, RateCounter};
 use super::epoch::Epoch;
 use super::view::TargetView;
@@ -171,6 +172,7 @@ impl RateAccount {
             Space::Stored => draft.get::<RatePolicy>(&RecordId::from(name)),
             Space::Inline | Space::LocalStored | Space::LocalInline => None,
         };
+        let has_place = policy.as_ref().is_none_or(|p| found.policy_epoch() == p.epoch());
         let counter = match policy {
             Some(policy) => found.under(&policy, now),
             None => found.under_own(now),
@@ -179,7 +181,7 @@ impl RateAccount {
             return None;
         }
         let account = Self::new((name, key), space, (counter, version));
-        Some(Self { is_live: true, has_place: true, ..account })
+        Some(Self { is_live: true, has_place, ..account })
     }
 
     fn new(
@@ -206,6 +208,12 @@ impl RateAccount {
     }
 
     pub(super) fn write(&mut self, draft: &mut Draft<'_>) {
+        let is_bounded = self.counter.terms().max_keys().is_some();
+        if is_bounded && self.space == Space::Stored && !self.has_place {
+            // It has lived since before the last reset of its policy: room or not, it is one more.
+            KeyCount::add(draft, &self.policy, self.counter.policy_epoch());
+            self.has_place = true;
+        }
         self.version = self.space.write(draft, &self.record_id(), self.counter.clone());
     }
 }

@@ -15,15 +15,35 @@ use super::counter::Place;
 use super::epoch::Epoch;
 use super::target::{Demand, names_of};
 use super::view::{TargetView, least, wait};
-use super::{RateCounter, Rejection, Target, Violation};
+use super::{Quota, RateCounter, Rejection, Target, Violation};
 use crate::{Draft, Duration, Key, Kind, Limit, Record, RecordId, Timestamp, Units};
 
-/// How many counters of a policy are live, where the policy bounds that.
+/// How many counters of a policy are live, where the policy bounds that: as many as there are
+/// records of the policy's epoch.
+///
+/// A reset of the whole policy begins an epoch without a look at its counters, so those of before
+/// take no place then; one that open holds keep alive takes its place when it is next written.
+/// Until then as many keys more than the bound may be live as had open holds at the reset. To find
+/// them would take a scan, and to go on counting the others would refuse keys for nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KeyCount {
     pub(super) count: Units,
     /// Counters of another epoch of the policy are not counted.
     pub(super) epoch: Epoch,
+}
+
+impl KeyCount {
+    fn known(draft: &mut Draft<'_>, name: &Key, epoch: Epoch) -> Units {
+        let known = draft.get::<Self>(&RecordId::from(name));
+        known.filter(|known| known.epoch == epoch).map_or(Units::ZERO, |known| known.count)
+    }
+
+    /// Counts one more, whether there is room for it or not.
+    pub(super) fn add(draft: &mut Draft<'_>, name: &Key, epoch: Epoch) {
+        let count = Self::known(draft, name, epoch).checked_add(Units::ONE);
+        let count = count.expect("nobody has 2^53 counters");
+        draft.put(&RecordId::from(name), Self { count, epoch });
+    }
 }
 
 impl Record for KeyCount {
@@ -239,7 +259,11 @@ impl Admission {
         let taken: Vec<RecordId> = self.entries.iter().filter_map(counter_id).collect();
         let (mut targets, mut least_max) = (Vec::new(), Units::MAX);
         for entry in self.entries.iter_mut().filter(|entry| entry.changes) {
-            let Account::Rate(account) = &entry.account else { continue };
+            // What it holds is live already.
+            if entry.own.is_some_and(|own| !own.is_zero()) {
+                continue;
+            }
+            let Account::Rate(account) = &mut entry.account else { continue };
             let Some(max) = account.counter.terms().max_keys() else { continue };
             if account.has_place || account.space != Space::Stored {
                 continue;
@@ -251,6 +275,7 @@ impl Admission {
                 .entry(name.clone())
                 .or_insert_with(|| Places::load(draft, &name, epoch));
             if places.claim(draft, (&name, max), (&taken, self.now)) {
+                account.has_place = true;
                 continue;
             }
             if entry.account.is_shadow() {
@@ -333,14 +358,26 @@ impl Admission {
 
     /// Writes what changed, once each.
     pub(super) fn write(&mut self, draft: &mut Draft<'_>) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.changes) {
-            entry.account.write(draft);
-        }
         for (name, places) in &self.places {
             let count = KeyCount { count: places.count, epoch: places.epoch };
             draft.put(&RecordId::from(name), count);
             for id in &places.freed {
                 draft.purge::<RateCounter>(id);
+            }
+        }
+        // Last, since a counter that brings its place with it adds to the count.
+        for entry in self.entries.iter_mut().filter(|entry| entry.changes) {
+            entry.account.write(draft);
+        }
+    }
+
+    /// Takes up what the totals of the quotas have become since they were loaded.
+    pub(super) fn read_totals(&mut self, draft: &mut Draft<'_>) {
+        for entry in &mut self.entries {
+            let Account::Quota(account) = &mut entry.account else { continue };
+            if let Some(quota) = draft.get::<Quota>(&RecordId::from(&account.id)) {
+                account.quota.totals = quota.totals;
+                account.version = draft.version::<Quota>(&RecordId::from(&account.id));
             }
         }
     }
@@ -381,9 +418,7 @@ fn capturable(entry: &Entry, now: Timestamp) -> Units {
 
 impl Places {
     fn load(draft: &mut Draft<'_>, name: &Key, epoch: Epoch) -> Self {
-        let known = draft.get::<KeyCount>(&RecordId::from(name));
-        let count = known.filter(|known| known.epoch == epoch).map_or(Units::ZERO, |k| k.count);
-        Self { count, epoch, freed: Vec::new() }
+        Self { count: KeyCount::known(draft, name, epoch), epoch, freed: Vec::new() }
     }
 
     /// Takes a place for one more key, that of an idle counter if all are taken.

@@ -97,7 +97,7 @@ pub(super) struct Event<'c> {
 /// Writes the charge of what `admission` took, where a target keeps charges; gives its id.
 pub(super) fn record(
     draft: &mut Draft<'_>,
-    admission: &Admission,
+    admission: &mut Admission,
     event: &Event<'_>,
 ) -> Option<Key> {
     let now = admission.now;
@@ -136,6 +136,7 @@ pub(super) fn record(
     if let Some(old) = draft.get::<Charge>(&record_id) {
         // It is no longer kept, only not yet swept.
         prune(draft, &old);
+        admission.read_totals(draft);
     }
     let (hold, labels) = (event.hold.cloned(), event.labels.clone());
     draft.put(&record_id, Charge { items, hold, at: now, keep_until, labels });

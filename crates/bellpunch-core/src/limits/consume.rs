@@ -88,7 +88,7 @@ fn consume(
     admission.commit_before_ends(draft);
     admission.write(draft);
     let event = Event { id: check.id.as_ref(), hold: None, labels: &check.labels };
-    let charge = charge::record(draft, &admission, &event);
+    let charge = charge::record(draft, &mut admission, &event);
     let targets = admission.views();
     let remaining = least_remaining(&targets);
     let dry_run = demands.iter().all(|demand| demand.units.is_zero());

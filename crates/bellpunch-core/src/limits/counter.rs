@@ -454,6 +454,11 @@ impl RateCounter {
 
     pub(super) fn charge(&mut self, units: Units) -> Option<Place> {
         let algorithm = self.terms.algorithm().clone();
+        if let State::Gcra(bucket) = &mut self.state
+            && bucket.restarted()
+        {
+            self.epoch = self.epoch.next();
+        }
         let place = self.state.take(&algorithm, self.at, units);
         self.idle_at = self.becomes_idle();
         place

@@ -8,6 +8,8 @@
 //! Why expiry needs no command: a hold that ran out simply no longer counts, so answers are the
 //! same whether a sweep has run or not.
 
+use std::collections::BTreeMap;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -322,7 +324,8 @@ const LONGEST: Duration = Duration::MAX;
 fn longest_on(account: &Account, now: Timestamp) -> Option<Duration> {
     match account {
         Account::Quota(account) => match account.quota.expires_at {
-            Some(end) => end.since(now).map(|rest| rest.min(HOLD_TTL_MAX)),
+            // It has not expired, so a rest that is no span is one of more than 584 years.
+            Some(end) => Some(end.since(now).map_or(HOLD_TTL_MAX, |rest| rest.min(HOLD_TTL_MAX))),
             None => Some(HOLD_TTL_MAX),
         },
         Account::Rate(account) => Some(account.counter.terms().max_ttl()),
@@ -402,34 +405,31 @@ impl CaptureHold {
         Self { units: Some(units), ..self }
     }
 
-    /// What to take of each item. Stage shape: as many counts as items.
-    fn taken(&self, hold: &Hold) -> Result<Vec<Units>, Rejection> {
-        match &self.units {
-            None => Ok(hold.items.iter().map(|held| held.item.units).collect()),
-            Some(CaptureUnits::All(units)) => Ok(hold.items.iter().map(|_| *units).collect()),
-            Some(CaptureUnits::Each(each)) if each.len() == hold.items.len() => Ok(each.clone()),
+    /// What to take of each target. Stage shape: as many counts as items, and sums that are counts.
+    fn taken<'h>(&self, hold: &'h Hold) -> Result<BTreeMap<&'h Target, Units>, Rejection> {
+        let each: Vec<Units> = match &self.units {
+            None => hold.items.iter().map(|held| held.item.units).collect(),
+            Some(CaptureUnits::All(units)) => hold.items.iter().map(|_| *units).collect(),
+            Some(CaptureUnits::Each(each)) if each.len() == hold.items.len() => each.clone(),
             Some(CaptureUnits::Each(_)) => {
-                Err(Rejection::invalid_request("units", "needs one count for each item"))
+                return Err(Rejection::invalid_request("units", "needs one count for each item"));
             }
+        };
+        let mut taken = BTreeMap::new();
+        for (held, units) in hold.items.iter().zip(each) {
+            let sum: &mut Units = taken.entry(&held.item.target).or_default();
+            *sum = sum.checked_add(units).ok_or_else(|| Rejection::InvalidUnits {
+                field: "units".to_owned(),
+                reason: "too_large",
+            })?;
         }
+        Ok(taken)
     }
 
     /// Gives each target what is taken of it, with what the hold held there set free.
-    fn aim(
-        &self,
-        (hold, taken): (&Hold, &[Units]),
-        entries: &mut [Entry],
-    ) -> Result<(), Rejection> {
+    fn aim(&self, taken: &BTreeMap<&Target, Units>, entries: &mut [Entry]) {
         for entry in entries.iter_mut() {
-            let target = entry.account.target();
-            let of_it = hold.items.iter().zip(taken).filter(|(held, _)| held.item.target == target);
-            for (_, units) in of_it {
-                let sum = entry.cost.checked_add(*units);
-                entry.cost = sum.ok_or_else(|| Rejection::InvalidUnits {
-                    field: "units".to_owned(),
-                    reason: "too_large",
-                })?;
-            }
+            entry.cost = taken.get(&entry.account.target()).copied().unwrap_or_default();
             if entry.account.is_lease() {
                 // A lease ends; it is nothing that was used.
                 entry.cost = Units::ZERO;
@@ -439,7 +439,6 @@ impl CaptureHold {
             let uses = !entry.cost.is_zero() && entry.account.counts();
             entry.changes = uses || !own.is_zero();
         }
-        Ok(())
     }
 }
 
@@ -450,7 +449,8 @@ impl Command for CaptureHold {
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<HoldReply, Rejection> {
         let mut hold = Hold::kept(draft, now, &self.id)?;
-        let taken = self.taken(&hold)?;
+        let found = hold.clone();
+        let taken = self.taken(&found)?;
         let charge_id = self.charge.as_ref().unwrap_or(&self.id);
         if !hold.became(charge_id) {
             charge::check_free(draft, now, Some(charge_id))?;
@@ -459,7 +459,7 @@ impl Command for CaptureHold {
         hold.check_not_ended()?;
         let mut entries = hold.entries(draft, now);
         let mut admission = Admission::of(now, Vec::new());
-        self.aim((&hold, &taken), &mut entries)?;
+        self.aim(&taken, &mut entries);
         admission.entries = entries;
         admission.check_revoked()?;
         hold.check_not_expired(now)?;
@@ -475,7 +475,7 @@ impl Command for CaptureHold {
         admission.write(draft);
         let labels = if self.labels.is_empty() { &hold.labels } else { &self.labels };
         let event = Event { id: Some(charge_id), hold: Some(&self.id), labels };
-        let charge = charge::record(draft, &admission, &event);
+        let charge = charge::record(draft, &mut admission, &event);
         hold.end = Some(End::Captured { at: now, charge: charge.clone() });
         let version = draft.put(&RecordId::from(&self.id), hold.clone());
         Ok(HoldReply {
@@ -566,7 +566,7 @@ impl ExtendHold {
             };
             let end = hold.created_at.plus(most).unwrap_or(Timestamp::MAX);
             let end = account.expires_at().map_or(end, |expires_at| expires_at.min(end));
-            end.since(now)
+            end.since(now).filter(|rest| 0 < rest.nanos())
         };
         let mut rests = admission.entries.iter().map(|entry| rest(&entry.account));
         rests.try_fold(LONGEST, |least, rest| rest.map(|rest| rest.min(least)))

@@ -27,6 +27,8 @@ pub struct ConsumeLocally {
     items: Vec<LocalItem>,
     /// Of items that are open: as they are known.
     open: Vec<TargetView>,
+    /// Nothing is asked for: it is only a look.
+    dry_run: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +43,7 @@ struct LocalItem {
 /// Decides what the strictest of the items allows.
 pub(super) fn without_store(known: &mut Draft<'_>, now: Timestamp, items: &[Item]) -> Answer {
     let Ok(demands) = demands(items) else { return Answer::Closed };
+    let dry_run = demands.iter().all(|demand| demand.units.is_zero());
     let (mut local, mut open) = (Vec::new(), Vec::new());
     for demand in demands {
         let Some((terms, account)) = known_terms(known, now, &demand) else {
@@ -61,14 +64,9 @@ pub(super) fn without_store(known: &mut Draft<'_>, now: Timestamp, items: &[Item
     }
     if local.is_empty() {
         let remaining = least_remaining(&open);
-        return Answer::Open(ConsumeReply {
-            targets: open,
-            remaining,
-            charge: None,
-            dry_run: false,
-        });
+        return Answer::Open(ConsumeReply { targets: open, remaining, charge: None, dry_run });
     }
-    Answer::Local(ConsumeLocally { items: local, open })
+    Answer::Local(ConsumeLocally { items: local, open, dry_run })
 }
 
 fn known_terms(
@@ -109,7 +107,7 @@ impl Command for ConsumeLocally {
         let mut targets = admission.views();
         targets.extend(self.open.iter().cloned());
         let remaining = least_remaining(&targets);
-        Ok(ConsumeReply { targets, remaining, charge: None, dry_run: false })
+        Ok(ConsumeReply { targets, remaining, charge: None, dry_run: self.dry_run })
     }
 }
 

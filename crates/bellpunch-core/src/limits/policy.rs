@@ -252,10 +252,8 @@ impl Terms {
         {
             return Err(ValueError::Request("a period is 1 ms to 36,525 days"));
         }
-        if let (Algorithm::SlidingLog { .. }, Limit::Finite(units)) = (&algorithm, limit)
-            && LOG_LIMIT_MAX < units.get()
-        {
-            return Err(ValueError::Request("the limit of a sliding log is at most 10,000"));
+        if matches!(algorithm, Algorithm::SlidingLog { .. }) {
+            check_log_limit(limit)?;
         }
         Ok(Self {
             algorithm,
@@ -376,6 +374,16 @@ impl Terms {
             (algorithm, _) => algorithm.clone(),
         };
         Some(Self { algorithm, limit, max_keys: None, ..self.clone() })
+    }
+}
+
+/// A log has an entry for each use, also in the node alone.
+fn check_log_limit(limit: Limit) -> Result<(), ValueError> {
+    match limit {
+        Limit::Finite(units) if LOG_LIMIT_MAX < units.get() => {
+            Err(ValueError::Request("the limit of a sliding log is at most 10,000"))
+        }
+        Limit::Finite(_) | Limit::Unlimited => Ok(()),
     }
 }
 
@@ -513,6 +521,9 @@ impl TermsForm {
                     self.local_limit.ok_or(ValueError::Request("local_limit is missing"))?;
                 if self.algorithm == AlgorithmName::Gcra && self.local_rate.is_none() {
                     return Err(ValueError::Request("local_rate is missing"));
+                }
+                if self.algorithm == AlgorithmName::SlidingLog {
+                    check_log_limit(limit)?;
                 }
                 OnStoreFailure::Local { limit, rate: self.local_rate }
             }

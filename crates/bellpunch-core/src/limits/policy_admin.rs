@@ -249,7 +249,7 @@ impl Command for DeletePolicy {
         let (known, _) = load(draft, (&self.id, self.if_version.as_ref()))?;
         let counters = draft.any::<RateCounter>(&RecordId::prefix(&[&self.id]));
         // A full page may have more behind it: to refuse then costs a retry after the sweep.
-        let mut in_use = counters.len() == DUE_MAX;
+        let mut in_use = DUE_MAX <= counters.len();
         for id in &counters {
             let counter = draft.get::<RateCounter>(id);
             in_use |= counter.is_some_and(|counter| !counter.under(&known, now).is_idle(now));

@@ -83,6 +83,11 @@ impl Command for SweepCounters {
             };
             if !now_counter.is_idle(now) {
                 if now_counter.idle_at() != counter.idle_at() {
+                    if now_counter.terms().max_keys().is_some()
+                        && now_counter.policy_epoch() != counter.policy_epoch()
+                    {
+                        KeyCount::add(draft, &name, now_counter.policy_epoch());
+                    }
                     draft.put(id, now_counter);
                     removed = removed.saturating_add(1);
                 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::limits::epoch::digits;
 use crate::{Duration, PositiveUnits, Timestamp, Units};
 
+/// Time drains less than this, but units that are taken and given back again and again add up.
+const GONE_MAX: u128 = 1 << 126;
+
 /// What is in the bucket.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub(in crate::limits) struct Gcra {
@@ -41,6 +44,16 @@ impl Gcra {
             at: self.at.max(now),
             gone: self.gone.checked_add(drained).expect("8,000 years of 2^53 ticks per ns"),
         }
+    }
+
+    /// Counts positions from 0 again, long before they grow too large; whether it did. Charges of
+    /// before then have none any more.
+    pub(in crate::limits) const fn restarted(&mut self) -> bool {
+        let is_far = GONE_MAX <= self.gone;
+        if is_far {
+            self.gone = 0;
+        }
+        is_far
     }
 
     /// Units counted, rounded up.

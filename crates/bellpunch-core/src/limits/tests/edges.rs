@@ -1,12 +1,19 @@
 //! What scripts cannot say: inline terms, deadlines, calendars, the largest amounts, stored forms.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{Answer, World, nanos, request};
+use crate::limits::epoch::Epoch;
 use crate::limits::{
-    Anchor, Calendar, CalendarUnit, Consume, CreateHold, Item, SetPolicy, Target, Terms,
+    Anchor, Calendar, CalendarUnit, Consume, CreateHold, Item, RateCounter, SetPolicy, Target,
+    Terms,
 };
-use crate::{Duration, Key, Limit, PositiveUnits, Timestamp, Units};
+use crate::{
+    AnyCommand, Decision, Duration, Key, Limit, Loaded, PositiveUnits, Request, Timestamp, Units,
+    View, decide,
+};
 
 const SECOND: u128 = 1_000_000_000;
 const MAX: u64 = 9_007_199_254_740_991;
@@ -383,4 +390,73 @@ fn every_wire_command_reads_its_own_content_again() {
         typo["typo"] = json!(1);
         assert_eq!(parse(typo).unwrap_err().code, "invalid_request", "{name}");
     }
+}
+
+/// Decides on one view without a store that ever hears of it, as commands of one batch are.
+fn batch(view: &mut View, commands: Vec<Arc<dyn AnyCommand>>, at: Timestamp) -> String {
+    let entropy = vec![1; commands.len()];
+    let keep = Duration::from_days(7);
+    let request = Request { commands, entropy, key: None, keep, dry_run: false };
+    loop {
+        match decide(view, &request, at) {
+            Decision::Load { records, due } => {
+                records.into_iter().for_each(|key| view.load(key, Loaded::default()));
+                due.into_iter().for_each(|due| view.answer(due, Vec::new()));
+            }
+            Decision::Accepted { .. } => return "ok".to_owned(),
+            Decision::Rejected { rejection, .. } => return rejection.code.to_owned(),
+            Decision::Failed(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+fn parsed(line: &str) -> Arc<dyn AnyCommand> {
+    let mut content = super::scripts::parse(line);
+    let name = content.as_object_mut().unwrap().remove("command").unwrap();
+    let spec = crate::command(name.as_str().unwrap()).unwrap();
+    (spec.parse)(content).unwrap_or_else(|error| panic!("{line}: {error:?}"))
+}
+
+#[test]
+fn a_batch_knows_the_counters_it_made_itself() {
+    let mut view = View::default();
+    let mut send = |seconds: u128, lines: &[&str]| {
+        let commands = lines.iter().map(|line| parsed(line)).collect();
+        batch(&mut view, commands, nanos(seconds * SECOND))
+    };
+    let policy = "set_policy p fixed_window align=first_hit limit=1 period=10s max_keys=1";
+    assert_eq!(send(0, &[policy]), "ok");
+    // Asked before anything was there, and so the answer says that nothing is.
+    assert_eq!(send(0, &["delete_policy p"]), "ok");
+    assert_eq!(send(0, &[policy]), "ok");
+    assert_eq!(send(0, &["consume p/a 1"]), "ok");
+    assert_eq!(send(1, &["delete_policy p"]), "policy_in_use");
+    assert_eq!(send(1, &["consume p/b 1"]), "too_many_keys");
+    assert_eq!(send(10, &["consume p/b 1"]), "ok", "the place of p/a, which is idle");
+    assert_eq!(send(10, &["delete_policy p"]), "policy_in_use");
+    assert_eq!(send(20, &["delete_policy p"]), "ok");
+    // Of the commands of one list, too.
+    assert_eq!(send(20, &[policy, "consume p/a 1", "delete_policy p"]), "policy_in_use");
+    assert_eq!(send(20, &[policy, "consume p/a 1"]), "ok");
+}
+
+#[test]
+fn units_may_be_given_back_without_end() {
+    let longest = Duration::from_days(36_525);
+    let terms = Terms::gcra(PositiveUnits::ONE, longest).unwrap();
+    let terms = terms.with_burst(Limit::Finite(Units::MAX));
+    let mut counter = RateCounter::fresh(terms, nanos(0), Epoch::NONE);
+    counter.charge(Units::ONE);
+    let most = Units::new(MAX - 1).unwrap();
+    let mut epochs = 0;
+    for _ in 0..40_000 {
+        let epoch = counter.epoch();
+        let place = counter.charge(most).unwrap();
+        epochs += u64::from(counter.epoch() != epoch);
+        assert_eq!(counter.counted(), Units::MAX);
+        assert_eq!(counter.refundable(place, most), most);
+        counter.refund(place, most);
+        assert_eq!(counter.counted(), Units::ONE);
+    }
+    assert!(0 < epochs, "a charge of before is not found at a place that was counted afresh");
 }

@@ -6,8 +6,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Answer, World, nanos};
+use crate::Timestamp;
 
 const SECOND: u128 = 1_000_000_000;
+const MAX: u64 = 9_007_199_254_740_991;
 const POLICIES: [(&str, &str); 7] = [
     (
         "f",
@@ -248,6 +250,119 @@ proptest! {
             prop_assert_eq!(view["held"].as_u64(), Some(held));
             let remaining = model.limit.saturating_sub(model.used).saturating_sub(held);
             prop_assert_eq!(view["remaining"].as_u64(), Some(remaining));
+        }
+    }
+}
+
+/// Of any size that is legal, the extremes most of all.
+fn amounts() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        Just(1),
+        Just(2),
+        Just(MAX),
+        Just(MAX - 1),
+        Just(10_000),
+        1..20_u64,
+        1..=MAX,
+        (0..53_u32).prop_map(|bit| 1 << bit),
+    ]
+}
+
+fn periods() -> impl Strategy<Value = u64> {
+    let longest = 36_525 * 86_400_000_000_000_u64;
+    prop_oneof![Just(1_000_000), Just(longest), Just(longest - 1), 1_000_000..=longest]
+}
+
+fn any_terms() -> impl Strategy<Value = Value> {
+    (0..6_u8, amounts(), amounts(), periods()).prop_map(|(kind, limit, burst, period)| {
+        let mut terms = match kind {
+            0 => json!({ "algorithm": "fixed_window", "align": "first_hit", "limit": limit }),
+            1 => json!({ "algorithm": "fixed_window", "align": "epoch", "limit": limit }),
+            2 => json!({ "algorithm": "sliding_counter", "limit": limit }),
+            3 => json!({ "algorithm": "sliding_log", "limit": limit % 10_001 }),
+            4 => json!({ "algorithm": "gcra", "rate": limit, "burst": burst }),
+            _ => json!({ "algorithm": "calendar", "unit": "year", "zone": "Asia/Tokyo", "limit": limit }),
+        };
+        if kind < 5 {
+            terms["period_ns"] = json!(period);
+        }
+        terms["charges"] = json!(true);
+        terms
+    })
+}
+
+/// Instants up to the last one there is.
+fn waits() -> impl Strategy<Value = u128> {
+    let century = 36_525 * 86_400 * SECOND;
+    prop_oneof![
+        4 => Just(0),
+        2 => Just(1),
+        2 => 0..SECOND,
+        2 => 0..=century,
+        1 => Just(century),
+        1 => 0..80 * century,
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the terms, the costs and the instants, up to the largest: no rule panics (the
+    /// world does not take that for an answer), what was used and held stays within the limit that
+    /// admitted it, and a wait is never 0 and always long enough.
+    #[test]
+    fn the_extremes_are_counted_like_all_else(
+        terms in prop::collection::vec(any_terms(), 2),
+        steps in prop::collection::vec((waits(), 0..9_u8, amounts(), amounts()), 1..25),
+    ) {
+        let mut world = World::default();
+        let mut set = terms[0].clone();
+        set["command"] = json!("policies.set");
+        set["id"] = json!("p");
+        prop_assert!(world.send(nanos(0), set.clone()).ok());
+        let refill = json!({ "amount": set["limit"].as_u64().unwrap_or(1), "period_ns": set["period_ns"].as_u64().unwrap_or(7) });
+        let quota = json!({ "command": "quotas.create", "id": "q", "limit": MAX, "refill": refill });
+        prop_assert!(world.send(nanos(0), quota).ok());
+        let mut now = 0_u128;
+        for (index, (wait, verb, one, other)) in steps.into_iter().enumerate() {
+            now = (now + wait).min(Timestamp::MAX.nanos());
+            let rate = json!({ "policy": "p", "key": "k", "units": one });
+            let both = json!([rate, { "quota": "q", "units": other }]);
+            let id = format!("i{}", index / 3);
+            let sent = match verb {
+                0..=2 => json!({ "command": "checks.consume", "items": [rate], "id": id }),
+                3 => json!({ "command": "checks.consume", "items": both, "id": id }),
+                4 => json!({ "command": "holds.create", "items": both, "id": id, "ttl_ns": one.min(2_678_400_000_000_000) }),
+                5 => json!({ "command": "holds.capture", "id": id, "units": other, "charge": format!("c{id}") }),
+                6 => json!({ "command": "charges.refund", "id": id }),
+                7 => json!({ "command": "charges.refund", "id": id, "units": other }),
+                _ => {
+                    let mut other = terms[1].clone();
+                    other["algorithm"] = terms[0]["algorithm"].clone();
+                    other["command"] = json!("policies.set");
+                    other["id"] = json!("p");
+                    other
+                }
+            };
+            let answer = world.send(nanos(now), sent.clone());
+            let read = json!({ "command": "counters.read", "policy": "p", "key": "k" });
+            let view = world.send(nanos(now), read).fields["counter"].clone();
+            let amount = |name: &str| view[name].as_u64().unwrap();
+            let taken = amount("used") + amount("held");
+            prop_assert!(taken <= MAX, "{view}");
+            prop_assert_eq!(amount("remaining"), amount("limit").saturating_sub(taken));
+            if answer.ok() && verb <= 4 {
+                prop_assert!(taken <= amount("limit"), "{sent} {view}");
+            }
+            if is_limit(&answer) && let Some(wait) = answer.fields["retry_after_ns"].as_u64() {
+                prop_assert!(0 < wait, "{answer:?}");
+                let mut dry = sent;
+                dry["dry_run"] = json!(true);
+                prop_assert!(world.send(nanos(now + u128::from(wait)), dry.clone()).ok(), "{dry} {answer:?}");
+                if 1 < wait {
+                    prop_assert!(!world.send(nanos(now + u128::from(wait) - 1), dry).ok(), "{answer:?}");
+                }
+            }
         }
     }
 }
