@@ -317,8 +317,12 @@ fn rendered(value: &Value, indent: usize) -> String {
         Value::Object(all) => {
             let mut shown: Vec<String> = visible(value)
                 .map(|(name, value)| match value {
-                    Value::Number(_) | Value::String(_) => member(name, value),
-                    _ => format!("\"{name}\": {}", rendered(value, indent + 6 + name.len())),
+                    Value::Number(_) | Value::String(_) | Value::Null | Value::Bool(_) => {
+                        member(name, value)
+                    }
+                    Value::Array(_) | Value::Object(_) => {
+                        format!("\"{name}\": {}", rendered(value, indent + 6 + name.len()))
+                    }
                 })
                 .collect();
             if shown.len() < all.len() {
@@ -351,10 +355,10 @@ fn rendered(value: &Value, indent: usize) -> String {
 }
 
 fn member(name: &str, value: &Value) -> String {
-    match value {
-        Value::Number(_) if name == "retry_after_ms" => format!("\"{name}\": …"),
-        _ => format!("\"{name}\": {}", shortened(value)),
+    if name == "retry_after_ms" && value.is_number() {
+        return format!("\"{name}\": …");
     }
+    format!("\"{name}\": {}", shortened(value))
 }
 
 fn drawn(text: &str) -> bool {
