@@ -35,3 +35,8 @@ pub use bellpunch_core::*;
 pub use bellpunch_store as store;
 pub use clock::SystemClock;
 pub use engine::Engine;
+
+/// The Rust of the README compiles and does what it says.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

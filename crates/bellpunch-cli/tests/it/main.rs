@@ -14,6 +14,7 @@ mod contend;
 mod crash;
 mod drain;
 mod exact;
+mod guides;
 mod server;
 
 use std::io::Read as _;
