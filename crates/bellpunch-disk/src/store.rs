@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::batch::{Batch, COMMIT_BYTES_MAX, RECORDS_MAX, check_bounds};
 use crate::committer::{BATCH_BYTES, Committer, Job, Pace, Shared};
+use crate::compaction::Compaction;
 use crate::config::{DiskConfig, OpenError, OpenErrorKind};
 use crate::files::{Files, Folder};
 use crate::format::Seed;
@@ -103,8 +104,8 @@ impl DiskStore {
             bytes,
             number,
             batch: Batch::default(),
-            cursor: None,
-            removed: None,
+            appended: 0,
+            compaction: Compaction::default(),
             pace: Pace::Free,
         };
         let builder = std::thread::Builder::new().name("bellpunch-commit".to_owned());
