@@ -168,6 +168,7 @@ impl DiskStore {
         self.running()?;
         let index = self.index();
         let (found, resume) = index.page(partition, scan);
+        let floors = index.floors(partition, scan);
         let opened = |(key, seen): (RecordKey, Seen)| (key, seen.open(&index));
         let found: Vec<_> = found.into_iter().map(opened).collect();
         drop(index);
@@ -176,7 +177,7 @@ impl DiskStore {
             Ok((key, versioned))
         };
         let records = found.into_iter().map(fetch).collect::<Result<_, Failure>>()?;
-        Ok(Page { records, resume })
+        Ok(Page { floors, records, resume })
     }
 }
 

@@ -13,6 +13,7 @@ mod client;
 mod crash;
 mod drain;
 mod exact;
+mod removed;
 mod server;
 
 use std::io::Read as _;
