@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bellpunch::store::{BlobStore, MemoryBlobs, MemoryConfig, MemoryStore, Scan, Store, Versioned};
-use bellpunch::{Kind, Partition, RecordKey, SystemClock};
+use bellpunch::store::{
+    BlobStore, MemoryBlobs, MemoryConfig, MemoryStore, Scan, Show, Store, Versioned,
+};
+use bellpunch::{Kind, Partition, RecordKey, SystemClock, Version};
 use bellpunch_disk::{DiskBlobs, DiskConfig, DiskStore, OpenError, OpenErrorKind};
 
 use crate::config::StoreSettings;
@@ -145,6 +147,8 @@ pub(crate) async fn partitions(store: &dyn Store) -> Result<Vec<Partition>, Fail
 
 /// A walk over the records of a partition, in order of kind and id.
 pub(crate) struct Walk<'a> {
+    /// The floors of purged records, once the first page was taken; none unless all is shown.
+    pub(crate) floors: Vec<(Kind, Version)>,
     store: &'a dyn Store,
     partition: &'a Partition,
     scan: Scan,
@@ -155,8 +159,14 @@ impl<'a> Walk<'a> {
     /// Over all records, or those of one kind.
     pub(crate) fn new(store: &'a dyn Store, partition: &'a Partition, kind: Option<&str>) -> Self {
         let kind = kind.map(Kind::named);
-        let scan = Scan { kind, prefix: String::new(), after: None, due_by: None, limit: PAGE };
-        Self { store, partition, scan, done: false }
+        let scan = Scan { kind, ..Scan::of(Kind::named(""), PAGE) };
+        Self { floors: Vec::new(), store, partition, scan, done: false }
+    }
+
+    /// Over what was removed, too.
+    pub(crate) fn with_removed(mut self) -> Self {
+        self.scan.show = Show::All;
+        self
     }
 
     /// Of those, the ones whose id begins so.
@@ -173,6 +183,7 @@ impl<'a> Walk<'a> {
             let page = page.map_err(|failure| of_store(&failure))?;
             self.done = page.resume.is_none();
             self.scan.after = page.resume;
+            self.floors.extend(page.floors);
             if !page.records.is_empty() {
                 return Ok(page.records);
             }

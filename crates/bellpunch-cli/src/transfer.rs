@@ -2,10 +2,12 @@
 //!
 //! Invariant: what was exported is read as of one instant, since the folder is locked; what is
 //! imported was counted first, and goes into empty partitions only, so that no record is ever
-//! written over and no version falls.
+//! written over and no version falls: what was deleted goes on at its version, too.
 //!
-//! The first line names the format and the last one counts the records: a file that was cut is
-//! refused. Payloads are files of their own and are copied as such.
+//! The first line names the format and the last one counts those between: a file that was cut is
+//! refused. Between them, each partition's records come first, in order of kind and id; one without
+//! `stored` was deleted. After them, a line with `floor` says for a kind at which version a record
+//! that is not there begins. Payloads are files of their own and are copied as such.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -55,8 +57,39 @@ struct Line<'a> {
     at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sweep_at: Option<Timestamp>,
-    #[serde(borrow)]
-    stored: &'a RawValue,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    stored: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Floor {
+    partition: Partition,
+    kind: String,
+    floor: Version,
+}
+
+/// One line between the first and the last.
+enum Item<'a> {
+    Record(Line<'a>),
+    Floor(Floor),
+}
+
+impl Item<'_> {
+    fn partition(&self) -> &Partition {
+        match self {
+            Self::Record(line) => &line.partition,
+            Self::Floor(floor) => &floor.partition,
+        }
+    }
+
+    /// Bytes of its content.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Record(line) => line.stored.map_or(0, |stored| stored.get().len()),
+            Self::Floor(_) => 0,
+        }
+    }
 }
 
 #[derive(Deserialize, Serialize)]
@@ -120,7 +153,7 @@ async fn export_to(opened: &Opened, out: &mut impl Write, noise: Noise) -> Resul
     put(out, &Head { bellpunch_export: FORMAT, release, at })?;
     let mut records = 0_u64;
     for partition in stores::partitions(store).await? {
-        let mut walk = Walk::new(store, &partition, None);
+        let mut walk = Walk::new(store, &partition, None).with_removed();
         loop {
             let page = walk.page().await?;
             if page.is_empty() {
@@ -131,6 +164,12 @@ async fn export_to(opened: &Opened, out: &mut impl Write, noise: Noise) -> Resul
                 records = records.saturating_add(1);
                 bar.inc(1);
             }
+        }
+        // After the records: while they are put back, those that are absent are at version 0.
+        for (kind, floor) in walk.floors {
+            let kind = kind.name().to_owned();
+            put(out, &Floor { partition: partition.clone(), kind, floor })?;
+            records = records.saturating_add(1);
         }
     }
     put(out, &Foot { records })?;
@@ -144,8 +183,8 @@ fn line<'a>(
     key: &RecordKey,
     record: &'a Versioned,
 ) -> Result<Line<'a>, Failure> {
-    let stored = serde_json::from_slice(record.value.as_deref().unwrap_or_default());
-    let stored: &RawValue = stored.map_err(|cause| {
+    let stored = record.value.as_deref().map(serde_json::from_slice::<&RawValue>).transpose();
+    let stored = stored.map_err(|cause| {
         Failure::could_not_run(format!("the record {key} of {partition} is damaged: {cause}"))
     })?;
     Ok(Line {
@@ -219,8 +258,8 @@ impl<'p> Reader<'p> {
         Ok(())
     }
 
-    /// The next record, or `None` at the foot; `records` were read before.
-    fn record(&mut self, records: u64) -> Result<Option<Line<'_>>, Failure> {
+    /// The next record or floor, or `None` at the foot; `records` were read before.
+    fn item(&mut self, records: u64) -> Result<Option<Item<'_>>, Failure> {
         if !self.advance()? {
             return Err(self.wrong("the last line is missing: the file was cut"));
         }
@@ -236,8 +275,11 @@ impl<'p> Reader<'p> {
             }
             return Ok(None);
         }
+        if let Ok(floor) = serde_json::from_slice(&self.text) {
+            return Ok(Some(Item::Floor(floor)));
+        }
         match serde_json::from_slice(&self.text) {
-            Ok(line) => Ok(Some(line)),
+            Ok(line) => Ok(Some(Item::Record(line))),
             Err(cause) => Err(Failure::usage(format!(
                 "{}, line {}: {cause}",
                 self.path.display(),
@@ -263,8 +305,10 @@ pub(crate) fn import(args: &ImportArgs, noise: Noise) -> Result<ExitCode, Failur
 fn survey(path: &Path) -> Result<(u64, BTreeSet<Partition>), Failure> {
     let mut reader = Reader::open(path)?;
     let (mut records, mut partitions) = (0_u64, BTreeSet::new());
-    while let Some(line) = reader.record(records)? {
-        partitions.insert(line.partition);
+    while let Some(item) = reader.item(records)? {
+        if !partitions.contains(item.partition()) {
+            partitions.insert(item.partition().clone());
+        }
         records = records.saturating_add(1);
     }
     Ok((records, partitions))
@@ -272,7 +316,8 @@ fn survey(path: &Path) -> Result<(u64, BTreeSet<Partition>), Failure> {
 
 async fn refuse_used(store: &dyn Store, partitions: &BTreeSet<Partition>) -> Result<(), Failure> {
     for partition in partitions {
-        if !Walk::new(store, partition, None).page().await?.is_empty() {
+        let mut walk = Walk::new(store, partition, None).with_removed();
+        if !walk.page().await?.is_empty() || !walk.floors.is_empty() {
             return Err(Failure::unsafe_to_run(format!(
                 "partition {partition} is not empty: import into an unused folder"
             )));
@@ -285,13 +330,13 @@ async fn import_from(store: &dyn Store, path: &Path, bar: ProgressBar) -> Result
     let mut reader = Reader::open(path)?;
     let mut batch = Batch::default();
     let mut records = 0_u64;
-    while let Some(line) = reader.record(records)? {
+    while let Some(item) = reader.item(records)? {
         records = records.saturating_add(1);
         bar.inc(1);
-        if batch.is_full(&line) {
+        if batch.is_full(&item) {
             std::mem::take(&mut batch).commit(store).await?;
         }
-        batch.add(&line);
+        batch.add(&item);
     }
     batch.commit(store).await?;
     bar.finish_and_clear();
@@ -307,23 +352,34 @@ struct Batch {
 }
 
 impl Batch {
-    fn is_full(&self, line: &Line<'_>) -> bool {
-        let other = self.partition.as_ref().is_some_and(|partition| *partition != line.partition);
-        other
+    fn is_full(&self, item: &Item<'_>) -> bool {
+        let partition = item.partition();
+        self.partition.as_ref().is_some_and(|ours| ours != partition)
             || BATCH <= self.writes.len()
-            || BATCH_BYTES < self.bytes.saturating_add(line.stored.get().len())
+            || BATCH_BYTES < self.bytes.saturating_add(item.bytes())
     }
 
-    fn add(&mut self, line: &Line<'_>) {
-        let key = RecordKey { kind: Kind::named(&line.kind), id: RecordId::stored(&line.id) };
-        self.partition = Some(line.partition.clone());
-        self.bytes = self.bytes.saturating_add(line.stored.get().len());
-        self.writes.push(StoreWrite {
-            key,
-            version: line.version,
-            at: line.at,
-            sweep_at: line.sweep_at,
-            value: WriteValue::Put(line.stored.get().as_bytes().into()),
+    fn add(&mut self, item: &Item<'_>) {
+        self.partition = Some(item.partition().clone());
+        self.bytes = self.bytes.saturating_add(item.bytes());
+        self.writes.push(match item {
+            Item::Record(line) => StoreWrite {
+                key: RecordKey { kind: Kind::named(&line.kind), id: RecordId::stored(&line.id) },
+                version: line.version,
+                at: line.at,
+                sweep_at: line.sweep_at,
+                value: line.stored.map_or(WriteValue::Delete, |stored| {
+                    WriteValue::Put(stored.get().as_bytes().into())
+                }),
+            },
+            // As purging a record did, of which nothing else is left.
+            Item::Floor(floor) => StoreWrite {
+                key: RecordKey { kind: Kind::named(&floor.kind), id: RecordId::stored("") },
+                version: floor.floor,
+                at: Timestamp::EPOCH,
+                sweep_at: None,
+                value: WriteValue::Purge,
+            },
         });
     }
 

@@ -280,11 +280,13 @@ impl View {
     }
 
     /// Drops records until `bytes_max` is kept or `visits` were looked at: clean ones that were not
-    /// used since the last visit (the CLOCK algorithm, Corbató 1968). Pending ones stay.
-    pub fn evict(&mut self, bytes_max: usize, visits: usize) {
-        for _ in 0..visits.min(self.slots.len().saturating_mul(2)) {
+    /// used since the last visit (the CLOCK algorithm, Corbató 1968). Pending ones stay. Gives how
+    /// many were looked at.
+    pub fn evict(&mut self, bytes_max: usize, visits: usize) -> usize {
+        let visits = visits.min(self.slots.len().saturating_mul(2));
+        for visited in 0..visits {
             if self.bytes <= bytes_max {
-                return;
+                return visited;
             }
             let next = match &self.cursor {
                 Some(cursor) => self.slots.range_mut(cursor..).next(),
@@ -292,7 +294,7 @@ impl View {
             };
             let Some((key, slot)) = next else {
                 if self.cursor.take().is_none() {
-                    return;
+                    return visited;
                 }
                 continue;
             };
@@ -307,6 +309,7 @@ impl View {
                 self.cursor = Some(key);
             }
         }
+        visits
     }
 }
 

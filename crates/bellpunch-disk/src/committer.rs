@@ -13,7 +13,7 @@ use bellpunch_store::{Clock, Commit, CommitResult, Failure, FailureKind};
 use tokio::sync::oneshot;
 
 use crate::batch::Batch;
-use crate::compaction::{Cursor, Step};
+use crate::compaction::Compaction;
 use crate::config::DiskConfig;
 use crate::files::{File, Files};
 use crate::format::{End, Head, SEGMENT_HEADER_BYTES, Seed};
@@ -151,9 +151,9 @@ pub(crate) struct Committer {
     /// The number of the next batch.
     pub(crate) number: u64,
     pub(crate) batch: Batch,
-    pub(crate) cursor: Option<Cursor>,
-    /// Segments up to this one hold nothing that counts; the log has to say so first.
-    pub(crate) removed: Option<u32>,
+    /// Bytes that the commits of the last batch took.
+    pub(crate) appended: usize,
+    pub(crate) compaction: Compaction,
     pub(crate) pace: Pace,
 }
 
@@ -217,14 +217,14 @@ impl Committer {
     /// The next jobs; none if there is only compaction to go on with.
     fn wait(&mut self) -> Option<Vec<Job>> {
         let stopped = self.shared.stopped.get().is_some();
-        if self.cursor.is_none() && self.removed.is_none() && self.shared.compaction.get().is_none()
-        {
+        let mut compacts = false;
+        if !stopped {
             let index = self.shared.index.read().expect("no code panics while it holds this lock");
-            self.cursor = Cursor::start(&index, self.shared.config.slack_bytes);
+            compacts = match self.shared.compaction.get() {
+                None => self.compaction.begin(&index, self.shared.config.slack_bytes),
+                Some(_) => self.compaction.done.is_some(),
+            } && self.pace == Pace::Free;
         }
-        let compacts = !stopped
-            && self.pace == Pace::Free
-            && (self.cursor.is_some() || self.removed.is_some());
         let mut queue = self.shared.queue();
         loop {
             if !queue.jobs.is_empty() {
@@ -246,9 +246,11 @@ impl Committer {
         let shared = Arc::clone(&self.shared);
         self.batch.clear();
         let mut answers = Vec::with_capacity(jobs.len());
+        let copied;
         let stepped = {
             let index = shared.index.read().expect("no code panics while it holds this lock");
             let stepped = self.compact(&index);
+            copied = self.batch.bytes();
             for job in jobs {
                 let take = |commit: &Arc<Commit>| {
                     // The batch is this thread's alone: only now is the clock read.
@@ -260,33 +262,36 @@ impl Committer {
             }
             stepped
         };
-        let removed = self.removed;
         if !self.batch.is_empty()
             && let Err(trouble) = self.write()
         {
             self.fail(answers, trouble);
             return;
         }
+        self.appended = self.batch.bytes().saturating_sub(copied);
         if let Some(stepped) = stepped {
-            self.stepped(stepped, removed);
+            self.stepped(stepped);
         }
         for (reply, results) in answers {
             answer(reply, results);
         }
     }
 
-    /// Adds a piece of compaction to the batch.
-    fn compact(&mut self, index: &Index) -> Option<Option<Step>> {
-        if let Some(through) = self.removed {
+    /// Adds a piece of compaction to the batch; how far it has come once that is durable.
+    fn compact(&mut self, index: &Index) -> Option<Compaction> {
+        let Compaction { done, .. } = self.compaction;
+        if let Some(through) = done {
             self.batch.frame(&Head::Removed { through }, |_| {});
-            return Some(None);
         }
-        let cursor = self.cursor.clone()?;
-        match cursor.step(index, &mut self.batch) {
-            Ok(step) => Some(Some(step)),
+        if self.shared.compaction.get().is_some() {
+            return Some(Compaction::default());
+        }
+        let pace = (self.shared.config.slack_bytes, self.appended);
+        match self.compaction.clone().advance(index, pace, &mut self.batch) {
+            Ok(next) => Some(next.told(done)),
             Err(failure) => {
                 self.batch.clear();
-                self.cursor = None;
+                self.compaction = Compaction::ended(done);
                 // It is set once: compaction is not begun again.
                 let _ = self.shared.compaction.set(failure);
                 None
@@ -295,25 +300,18 @@ impl Committer {
     }
 
     /// The piece of compaction is durable.
-    fn stepped(&mut self, step: Option<Step>, removed: Option<u32>) {
-        match step {
-            Some(Step::More(cursor)) => self.cursor = Some(cursor),
-            Some(Step::Done(segment)) => {
-                self.cursor = None;
-                self.removed = Some(segment);
-            }
-            None => {
-                self.removed = None;
-                let Some(through) = removed else { return };
-                let mut index =
-                    self.shared.index.write().expect("no code panics while it holds this lock");
-                if let Some(gone) = index.segments.remove(&through) {
-                    index.total = index.total.saturating_sub(gone.bytes);
-                }
-                drop(index);
-                self.shared.compacted.fetch_add(1, Ordering::Relaxed);
-                self.keeper.remove(through);
-            }
+    fn stepped(&mut self, next: Compaction) {
+        let told = std::mem::replace(&mut self.compaction, next).done;
+        let Some(through) = told else { return };
+        let mut index = self.shared.index.write().expect("no code panics while it holds this lock");
+        let kept = index.segments.split_off(&through.saturating_add(1));
+        let gone = std::mem::replace(&mut index.segments, kept);
+        let bytes = gone.values().map(|segment| segment.bytes).sum();
+        index.total = index.total.saturating_sub(bytes);
+        drop(index);
+        for segment in gone.keys() {
+            self.shared.compacted.fetch_add(1, Ordering::Relaxed);
+            self.keeper.remove(*segment);
         }
     }
 

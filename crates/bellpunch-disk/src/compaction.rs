@@ -1,10 +1,14 @@
-//! Frees space: copies what still counts of the oldest segment to the end of the log, a little with
-//! each batch, then removes the segment.
+//! Frees space: copies what still counts of the oldest segments to the end of the log, a piece with
+//! each batch, then removes the segments.
+//!
+//! Each batch moves on by a multiple of what the one before appended. So the log is bounded under a
+//! writer that never pauses, and no commit waits for more than a multiple of its own work.
 //!
 //! Invariant: copies are appended before the batch's own commits and say only what the index says
 //! at that moment, so replaying the log in order gives the same state. Why the oldest: a mark that
 //! a record was purged counts only while an older segment may still have that record.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bellpunch_store::{Failure, FailureKind};
@@ -14,13 +18,65 @@ use crate::files::File;
 use crate::format::{BATCH_HEADER_BYTES, Body, Frame, Head, SEGMENT_HEADER_BYTES, frame_bytes};
 use crate::index::{Index, Place};
 
-/// How much of a segment is read, and so at most copied, with one batch; more only if one frame is
-/// larger.
-pub(crate) const STEP_BYTES: usize = 256 << 10;
+/// How much is read, and so at most copied, at a time; more only if one frame is larger.
+const STEP_BYTES: usize = 256 << 10;
+/// How many bytes a batch reads for each that the one before appended. The log is compacted while
+/// less than half of it counts, so two would hold it where it is, and three let it shrink.
+const PACE: usize = 3;
+
+/// How far compaction has come.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Compaction {
+    /// Within the segment it is at.
+    cursor: Option<Cursor>,
+    /// Segments up to this one hold nothing that counts; the log has to say so before they go.
+    pub(crate) done: Option<u32>,
+}
+
+impl Compaction {
+    /// Begins with the oldest segment if the log is worth it; whether there is anything to do.
+    pub(crate) fn begin(&mut self, index: &Index, slack_bytes: u64) -> bool {
+        if self.cursor.is_none() {
+            self.cursor = Cursor::start(index, self.done, slack_bytes);
+        }
+        self.cursor.is_some() || self.done.is_some()
+    }
+
+    /// Nothing more is copied; what was done can still go.
+    pub(crate) fn ended(done: Option<u32>) -> Self {
+        Self { cursor: None, done }
+    }
+
+    /// The log says by now what was done before.
+    pub(crate) fn told(self, before: Option<u32>) -> Self {
+        let Self { cursor, done } = self;
+        Self { cursor, done: done.filter(|_| done != before) }
+    }
+
+    /// Appends the next copies, after a batch that appended so many bytes.
+    pub(crate) fn advance(
+        mut self,
+        index: &Index,
+        (slack_bytes, appended): (u64, usize),
+        batch: &mut Batch,
+    ) -> Result<Self, Failure> {
+        let mut left = appended.saturating_mul(PACE).max(STEP_BYTES);
+        while 0 < left && self.begin(index, slack_bytes) {
+            let Some(mut cursor) = self.cursor.take() else { break };
+            left = left.saturating_sub(cursor.step(index, batch)?);
+            if cursor.offset == cursor.end {
+                self.done = Some(cursor.segment);
+            } else {
+                self.cursor = Some(cursor);
+            }
+        }
+        Ok(self)
+    }
+}
 
 /// How far the compaction of a segment has come.
 #[derive(Clone, Debug)]
-pub(crate) struct Cursor {
+struct Cursor {
     segment: u32,
     file: Arc<dyn File>,
     offset: u64,
@@ -29,25 +85,18 @@ pub(crate) struct Cursor {
     left: u64,
 }
 
-/// What one step did.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// There is more to do.
-    More(Cursor),
-    /// Nothing in this segment or before it counts any more.
-    Done(u32),
-}
-
 impl Cursor {
-    /// The oldest segment, if the log is worth compacting.
-    pub(crate) fn start(index: &Index, slack_bytes: u64) -> Option<Self> {
-        let enough = index.live.saturating_mul(2).saturating_add(slack_bytes);
-        let mut segments = index.segments.iter();
+    /// The oldest segment after those done, if the log is worth compacting.
+    fn start(index: &Index, done: Option<u32>, slack_bytes: u64) -> Option<Self> {
+        let from = done.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut segments = index.segments.range((from, Bound::Unbounded));
         let (&number, segment) = segments.next()?;
         // The one being written is never compacted.
         segments.next()?;
+        let enough = index.live.saturating_mul(2).saturating_add(slack_bytes);
+        let gone = index.segments.range(..number).map(|(_, segment)| segment.bytes).sum();
         let offset = u64::try_from(SEGMENT_HEADER_BYTES).expect("64 bits fit");
-        (enough < index.total).then(|| Self {
+        (enough < index.total.saturating_sub(gone)).then(|| Self {
             segment: number,
             file: Arc::clone(&segment.file),
             offset,
@@ -56,8 +105,8 @@ impl Cursor {
         })
     }
 
-    /// Appends copies of what counts of the next few frames.
-    pub(crate) fn step(mut self, index: &Index, batch: &mut Batch) -> Result<Step, Failure> {
+    /// Appends copies of what counts of the next few frames; how many bytes it went on by.
+    fn step(&mut self, index: &Index, batch: &mut Batch) -> Result<usize, Failure> {
         let mut bytes = self.read(STEP_BYTES)?;
         if let Some(first) = self.frame_at(&bytes)
             && bytes.len() < first
@@ -74,7 +123,7 @@ impl Cursor {
                 let Some(after) = rest.get(BATCH_HEADER_BYTES..) else { break };
                 self.left = u64::from(u32::from_le_bytes(*frames));
                 rest = after;
-                self.advance(BATCH_HEADER_BYTES);
+                self.forward(BATCH_HEADER_BYTES);
                 continue;
             }
             let Some(length) = frame_bytes(rest) else { break };
@@ -84,18 +133,16 @@ impl Cursor {
             rest = rest.get(length..).expect("it has a frame of this length");
             let length64 = u64::try_from(length).expect("64 bits fit");
             self.left = self.left.checked_sub(length64).ok_or_else(|| self.damaged())?;
-            self.advance(length);
+            self.forward(length);
         }
-        if self.offset == self.end {
-            return Ok(Step::Done(self.segment));
-        }
-        if rest.len() == bytes.len() {
+        let stepped = bytes.len().saturating_sub(rest.len());
+        if stepped == 0 && self.offset != self.end {
             return Err(self.damaged());
         }
-        Ok(Step::More(self))
+        Ok(stepped)
     }
 
-    fn advance(&mut self, bytes: usize) {
+    fn forward(&mut self, bytes: usize) {
         let bytes = u64::try_from(bytes).expect("64 bits fit");
         self.offset = self.offset.saturating_add(bytes);
     }

@@ -10,8 +10,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bellpunch_store::{
-    CommitId, Failure, FailureKind, Kind, Partition, RecordId, RecordKey, Scan, Timestamp, Version,
-    Versioned,
+    CommitId, Failure, FailureKind, Kind, Partition, RecordId, RecordKey, Scan, Show, Timestamp,
+    Version, Versioned,
 };
 
 use crate::files::File;
@@ -291,7 +291,7 @@ impl Index {
                 visits = visits.saturating_add(1);
                 last = Some(key(id));
                 let due = entry.sweep_at.time();
-                let wanted = entry.deleted == Deleted::No
+                let wanted = (entry.deleted == Deleted::No || scan.show == Show::All)
                     && scan.due_by.is_none_or(|by| due.is_some_and(|due| due <= by));
                 if wanted {
                     found.push((key(id), entry.seen(drawer.floor)));
@@ -299,6 +299,16 @@ impl Index {
             }
         }
         (found, None)
+    }
+
+    /// The floors that a page has.
+    pub(crate) fn floors(&self, partition: &Partition, scan: &Scan) -> Vec<(Kind, Version)> {
+        let drawers = self.shelves.get(partition).into_iter().flatten();
+        let floors = drawers.map(|(kind, drawer)| (kind, drawer.floor));
+        floors
+            .filter(|(kind, floor)| Version::ABSENT < *floor && scan.wants_floor(kind))
+            .map(|(kind, floor)| (kind.clone(), floor))
+            .collect()
     }
 
     /// The partitions after one.

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::batch::{Batch, COMMIT_BYTES_MAX, RECORDS_MAX, check_bounds};
 use crate::committer::{BATCH_BYTES, Committer, Job, Pace, Shared};
+use crate::compaction::Compaction;
 use crate::config::{DiskConfig, OpenError, OpenErrorKind};
 use crate::files::{Files, Folder};
 use crate::format::Seed;
@@ -103,8 +104,8 @@ impl DiskStore {
             bytes,
             number,
             batch: Batch::default(),
-            cursor: None,
-            removed: None,
+            appended: 0,
+            compaction: Compaction::default(),
             pace: Pace::Free,
         };
         let builder = std::thread::Builder::new().name("bellpunch-commit".to_owned());
@@ -167,6 +168,7 @@ impl DiskStore {
         self.running()?;
         let index = self.index();
         let (found, resume) = index.page(partition, scan);
+        let floors = index.floors(partition, scan);
         let opened = |(key, seen): (RecordKey, Seen)| (key, seen.open(&index));
         let found: Vec<_> = found.into_iter().map(opened).collect();
         drop(index);
@@ -175,7 +177,7 @@ impl DiskStore {
             Ok((key, versioned))
         };
         let records = found.into_iter().map(fetch).collect::<Result<_, Failure>>()?;
-        Ok(Page { records, resume })
+        Ok(Page { floors, records, resume })
     }
 }
 

@@ -13,8 +13,8 @@ use bellpunch_core::{Kind, Partition, RecordKey, Timestamp, Version};
 
 use crate::{
     BoxFuture, Clock, Commit, CommitId, CommitResult, Failure, FailureKind, Guarantee, Page,
-    PartitionPage, Properties, Resolution, Scan, Sharing, Store, StoreClock, Survives, Versioned,
-    WriteValue,
+    PartitionPage, Properties, Resolution, Scan, Sharing, Show, Store, StoreClock, Survives,
+    Versioned, WriteValue,
 };
 
 /// Bytes that a record is counted with beside its key and value.
@@ -210,7 +210,9 @@ impl Shelf {
     }
 
     fn page(&self, scan: &Scan) -> Page {
-        let mut page = Page::default();
+        let floors = self.floors.iter().filter(|(kind, _)| scan.wants_floor(kind));
+        let floors = floors.map(|(kind, version)| (kind.clone(), *version)).collect();
+        let mut page = Page { floors, ..Page::default() };
         let start = scan.start();
         let from = if scan.after.as_ref() == Some(&start) {
             Bound::Excluded(&start)
@@ -228,8 +230,9 @@ impl Shelf {
                 break;
             }
             last = Some(key);
-            if record.value.is_some() && scan.wants(key, record.sweep_at) {
-                page.records.push((key.clone(), record.clone()));
+            let shown = record.value.is_some() || scan.show == Show::All;
+            if shown && scan.wants(key, record.sweep_at) {
+                page.records.push((key.clone(), self.read(key)));
             }
         }
         page

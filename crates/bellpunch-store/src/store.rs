@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bellpunch_core::{Kind, Partition, RecordId, RecordKey, Timestamp};
+use bellpunch_core::{Kind, Partition, RecordId, RecordKey, Timestamp, Version};
 
 use crate::{Commit, CommitId, CommitResult, Versioned};
 
@@ -132,6 +132,17 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Whether a scan shows what was removed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Show {
+    /// Records alone.
+    #[default]
+    Records,
+    /// Tombstones too, as records without content, and the floors that purged records left: all
+    /// that a copy needs so that no version falls.
+    All,
+}
+
 /// A page of records of one kind, in byte order of ids.
 #[derive(Clone, Debug)]
 pub struct Scan {
@@ -143,6 +154,8 @@ pub struct Scan {
     pub after: Option<RecordKey>,
     /// Only those whose `sweep_at` is at or before this.
     pub due_by: Option<Timestamp>,
+    /// Whether what was removed belongs to the answer.
+    pub show: Show,
     /// At most this many.
     pub limit: usize,
 }
@@ -151,7 +164,8 @@ impl Scan {
     /// All records of a kind.
     #[must_use]
     pub fn of(kind: Kind, limit: usize) -> Self {
-        Self { kind: Some(kind), prefix: String::new(), after: None, due_by: None, limit }
+        let (prefix, show) = (String::new(), Show::Records);
+        Self { kind: Some(kind), prefix, after: None, due_by: None, show, limit }
     }
 
     /// Whether a record with this key and time belongs to the answer (the page apart).
@@ -160,6 +174,14 @@ impl Scan {
         self.kind.as_ref().is_none_or(|kind| *kind == key.kind)
             && key.id.as_str().starts_with(&self.prefix)
             && self.due_by.is_none_or(|due_by| sweep_at.is_some_and(|at| at <= due_by))
+    }
+
+    /// Whether the floors of a kind belong to the answer: they are on the first page.
+    #[must_use]
+    pub fn wants_floor(&self, kind: &Kind) -> bool {
+        self.show == Show::All
+            && self.after.is_none()
+            && self.kind.as_ref().is_none_or(|wanted| wanted == kind)
     }
 
     /// The least key that can belong to the answer.
@@ -176,9 +198,12 @@ impl Scan {
     }
 }
 
-/// One page of a scan. Tombstones are not shown.
+/// One page of a scan.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
+    /// On the first page of a scan that shows all: the versions that absent records of a kind have
+    /// at least, above 0, in order of kind.
+    pub floors: Vec<(Kind, Version)>,
     /// In order.
     pub records: Vec<(RecordKey, Versioned)>,
     /// The last record looked at, if there may be more after it: pass it as `after`. A store looks
@@ -237,7 +262,7 @@ pub trait Store: fmt::Debug + Send + Sync {
         id: CommitId,
     ) -> BoxFuture<'a, Result<Resolution, Failure>>;
 
-    /// Lists the partitions that have records.
+    /// Lists the partitions that have records, or had some.
     fn partitions<'a>(
         &'a self,
         after: Option<&'a Partition>,

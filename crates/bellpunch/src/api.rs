@@ -177,7 +177,8 @@ pub struct EngineConfig {
     pub batch_max: usize,
     /// Decisions of one command after conflicts; above it, `contended`.
     pub retries_max: u32,
-    /// Bytes of records kept decoded, over all shards.
+    /// Bytes of records kept decoded, over all shards; for a moment more by what the batch of a
+    /// partition needs, which `batch_max` and the store's own maxima bound.
     pub cache_bytes_max: usize,
     /// How long the outcome of an idempotency key is kept.
     pub keep_outcomes: Duration,

@@ -48,13 +48,8 @@ async fn sweep_partition(
     partition: &Partition,
     skew: bellpunch_core::Duration,
 ) -> Result<(), Error> {
-    let mut scan = Scan {
-        kind: None,
-        prefix: String::new(),
-        after: None,
-        due_by: Some(engine.now().minus_or_epoch(skew)),
-        limit: SWEEP_MAX,
-    };
+    let due_by = Some(engine.now().minus_or_epoch(skew));
+    let mut scan = Scan { kind: None, due_by, ..Scan::of(Kind::named(""), SWEEP_MAX) };
     loop {
         let page = engine.scan(partition, &scan).await?;
         let mut kinds: BTreeMap<Kind, Vec<RecordId>> = BTreeMap::new();

@@ -15,6 +15,7 @@ mod crash;
 mod drain;
 mod exact;
 mod guides;
+mod removed;
 mod server;
 
 use std::io::Read as _;

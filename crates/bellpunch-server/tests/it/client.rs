@@ -140,6 +140,7 @@ impl Server {
             prefix: String::new(),
             after: None,
             due_by: None,
+            show: bellpunch::store::Show::Records,
             limit: 10_000,
         };
         let page = self.engine.scan(&partition, &scan).await.unwrap();

@@ -146,6 +146,7 @@ const TESTS: &[(&str, Test)] = &[
     ("kit.time", times::time),
     ("kit.scan", scans::scan),
     ("kit.scan.due", scans::due),
+    ("kit.scan.removed", scans::removed),
     ("kit.scan.partitions", scans::partitions),
     ("kit.bounds", scans::bounds),
     ("kit.format", damage::format),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Able, Backend, Bench, KIND, block_on, committed, put, reads};
 use crate::{
-    CommitResult, FailureKind, Kind, Partition, Precondition, RecordId, RecordKey, Scan, Version,
-    Write, WriteValue,
+    CommitResult, FailureKind, Kind, Partition, Precondition, RecordId, RecordKey, Scan, Show,
+    Version, Write, WriteValue,
 };
 
 /// Ids in whose order stores have gone wrong: prefixes of each other, bytes above ASCII, NUL.
@@ -87,6 +87,55 @@ pub(super) fn due(backend: &dyn Backend) -> Able {
     let again = bench.put("b", 1, "b");
     committed(&bench.send(&again));
     assert_eq!(ids(&bench, after(9)), ["c", "d"]);
+    Able::Yes
+}
+
+pub(super) fn removed(backend: &dyn Backend) -> Able {
+    let mut bench = Bench::new(backend);
+    let other = Kind::new("other");
+    for id in ["deleted", "kept", "low", "purged"] {
+        let made = bench.put(id, 0, id);
+        committed(&bench.send(&made));
+    }
+    for (id, version, value) in [
+        ("deleted", 9, WriteValue::Delete),
+        ("low", 2, WriteValue::Delete),
+        ("purged", 5, WriteValue::Purge),
+    ] {
+        let gone = bench.commit(vec![reads(id, 1)]).with(id, version, value);
+        committed(&bench.send(&gone));
+    }
+    // Of this kind nothing is left but its floor.
+    let mut gone = bench.commit(Vec::new());
+    let key = RecordKey { kind: other.clone(), id: RecordId::stored("purged") };
+    gone.preconditions.push(Precondition { key: key.clone(), version: Version::ABSENT });
+    let (at, version) = (gone.now, Version::new(3));
+    gone.writes.push(Write { key, version, at, sweep_at: None, value: WriteValue::Purge });
+    committed(&bench.send(&gone));
+
+    let mut scan = Scan { kind: None, show: Show::All, ..Scan::of(KIND, 1) };
+    let first = bench.scan(&scan);
+    let floor = |kind: &Kind, version| (kind.clone(), Version::new(version));
+    assert_eq!(first.floors, [floor(&other, 3), floor(&KIND, 5)], "in order of kind");
+    scan.after = first.resume;
+    assert_eq!(bench.scan(&scan).floors, [], "told once");
+    (scan.after, scan.limit) = (None, 1_000);
+    let records = bench.scan(&scan).records;
+    let found: Vec<_> = records
+        .iter()
+        .map(|(key, now)| (key.id.as_str(), now.version.get(), now.value.is_some()))
+        .collect();
+    // A tombstone below the floor shows the floor, as a read does.
+    assert_eq!(found, [("deleted", 9, false), ("kept", 1, true), ("low", 5, false)]);
+    for (key, record) in records {
+        assert_eq!(bench.read(key.id.as_str()), record);
+    }
+    scan.kind = Some(other.clone());
+    let page = bench.scan(&scan);
+    assert_eq!((page.floors, page.records), (vec![floor(&other, 3)], Vec::new()));
+    (scan.kind, scan.show) = (None, Show::Records);
+    assert_eq!(bench.scan(&scan).floors, [], "not asked for");
+    assert_eq!(all(&bench, scan).len(), 1, "records alone");
     Able::Yes
 }
 

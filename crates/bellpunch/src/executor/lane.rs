@@ -95,11 +95,13 @@ impl Lane {
         self.view.bytes().saturating_add(self.local.bytes())
     }
 
-    /// Drops clean records. Not while records are read for a batch: it would need them again.
-    pub(crate) fn evict(&mut self, bytes_max: usize, visits: usize) {
-        if !matches!(self.state, State::Reading { .. }) {
-            self.view.evict(bytes_max.saturating_sub(self.local.bytes()), visits);
+    /// Drops clean records; gives how many were looked at. Not while records are read for a batch:
+    /// it would need them again.
+    pub(crate) fn evict(&mut self, bytes_max: usize, visits: usize) -> usize {
+        if matches!(self.state, State::Reading { .. }) {
+            return 0;
         }
+        self.view.evict(bytes_max.saturating_sub(self.local.bytes()), visits)
     }
 
     /// Takes a command, or says at once that it cannot.

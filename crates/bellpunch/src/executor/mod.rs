@@ -31,8 +31,13 @@ pub(crate) type Caller = u64;
 /// One request to the store, or one timer.
 pub(crate) type Op = u64;
 
-/// Records looked at per step when the cache is over its bound.
+/// Records looked at per step when the cache is over its bound, at least.
 const EVICT_VISITS: usize = 256;
+/// And for each record that was loaded: one is dropped when it is looked at twice, and between them
+/// are some that are used.
+const EVICT_VISITS_PER_LOAD: usize = 4;
+/// What looking into a partition counts as, at least.
+const EVICT_VISITS_PER_LANE: usize = 64;
 
 /// What happened.
 #[derive(Debug)]
@@ -169,6 +174,8 @@ pub(crate) struct Executor {
     now: Timestamp,
     cache_bytes: usize,
     evict_after: Option<Partition>,
+    /// Visits that are owed for records that were loaded.
+    evict_visits: usize,
     /// Nothing more is taken, for good.
     draining: bool,
     /// Those who asked to be told when all is answered.
@@ -199,6 +206,7 @@ impl Executor {
             now: Timestamp::EPOCH,
             cache_bytes: 0,
             evict_after: None,
+            evict_visits: 0,
             draining: false,
             drains: 0,
         }
@@ -217,6 +225,9 @@ impl Executor {
                 }
             }
             Input::Read { op, result } => {
+                let loaded = result.as_ref().map_or(0, |read| read.records.len());
+                let owed = loaded.saturating_mul(EVICT_VISITS_PER_LOAD);
+                self.evict_visits = self.evict_visits.saturating_add(owed);
                 self.with_lane(op, |lane, turn| lane.read(result, turn));
             }
             Input::Committed { op, result } => {
@@ -265,6 +276,8 @@ impl Executor {
     /// The next thing to do. Lanes that can decide do so first, so that all arrivals handled since
     /// the last call are in one batch.
     pub(crate) fn poll(&mut self) -> Option<Output> {
+        // Before a batch begins to read, which needs room, and behind it.
+        self.evict();
         while let Some(partition) = self.dirty.pop_first() {
             let Some(lane) = self.lanes.get_mut(&partition) else { continue };
             let before = lane.cache_bytes();
@@ -294,7 +307,11 @@ impl Executor {
 
     /// Drops clean records while the cache is over its bound, some at each step, lane after lane.
     fn evict(&mut self) {
-        let mut visits = EVICT_VISITS;
+        if self.cache_bytes <= self.rules.config.cache_bytes_max {
+            self.evict_visits = 0;
+            return;
+        }
+        let mut visits = EVICT_VISITS.max(self.evict_visits);
         while self.rules.config.cache_bytes_max < self.cache_bytes && 0 < visits {
             let next = match &self.evict_after {
                 Some(after) => {
@@ -313,13 +330,14 @@ impl Executor {
             let partition = partition.clone();
             let before = lane.cache_bytes();
             let excess = self.cache_bytes.saturating_sub(self.rules.config.cache_bytes_max);
-            lane.evict(before.saturating_sub(excess), visits);
+            let visited = lane.evict(before.saturating_sub(excess), visits);
             let after = lane.cache_bytes();
             self.cache_bytes = self.cache_bytes.saturating_sub(before).saturating_add(after);
             if lane.is_idle() && after == 0 {
                 self.lanes.remove(&partition);
             }
-            visits = visits.saturating_sub(visits.min(64));
+            self.evict_visits = self.evict_visits.saturating_sub(visited);
+            visits = visits.saturating_sub(visited.max(EVICT_VISITS_PER_LANE));
             self.evict_after = Some(partition);
         }
     }
