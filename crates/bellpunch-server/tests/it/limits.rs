@@ -217,3 +217,42 @@ async fn the_last_unit_is_taken_once() {
         "bellpunch_rejections_total{command=\"quotas.consume\",code=\"quota_exceeded\"} 43";
     assert!(metrics.contains(refused), "{metrics}");
 }
+
+#[tokio::test]
+async fn each_result_of_a_list_has_its_own_versions_also_when_told_again() {
+    let server = Server::start().await;
+    server.post("/v1/p/quotas", &json!({"id": "q", "limit": 9})).await;
+    let list = json!({"commands": [
+        {"command": "quotas.consume", "id": "q", "units": 1},
+        {"command": "quotas.read", "id": "q"},
+        {"command": "quotas.create", "id": "r", "limit": 5},
+        {"command": "quotas.consume", "id": "q", "units": 2},
+    ]});
+    let key = [("Idempotency-Key", "list-1")];
+    let path = "/v1/p/commands";
+    let expected =
+        [json!({"quotas/q": 2}), json!({}), json!({"quotas/r": 1}), json!({"quotas/q": 3})];
+    let check = |body: &Value| {
+        assert_eq!(body["versions"]["quotas/q"], 3, "{body}");
+        for (result, versions) in body["results"].as_array().unwrap().iter().zip(&expected) {
+            let mut own = result["versions"].clone();
+            own.as_object_mut().unwrap().retain(|name, _| name.starts_with("quotas/"));
+            assert_eq!(own, *versions, "{result}");
+            if let Some(version) = versions["quotas/q"].as_u64() {
+                assert_eq!(result["quota"]["version"], version, "{result}");
+            }
+        }
+        assert_eq!(body["results"].as_array().unwrap().len(), 4);
+    };
+    for replayed in [false, true] {
+        let reply = server.with_headers(("POST", path), &key, &list).await;
+        assert_eq!(reply.json()["replayed"], replayed);
+        check(&reply.json());
+    }
+    check(&server.get("/v1/p/outcomes/list-1").await.json()["receipt"]);
+    let one = json!({"commands": [{"command": "quotas.consume", "id": "q", "units": 1}]});
+    let reply = server.post(path, &one).await.json();
+    assert_eq!(reply["results"][0]["versions"], reply["versions"]);
+    let dry = server.post(&format!("{path}?dry_run=true"), &one).await.json();
+    assert_eq!(dry["results"][0].get("versions"), None, "{dry}");
+}
