@@ -241,14 +241,15 @@ fn decide_once(draft: &mut Draft<'_>, request: &Request, now: Timestamp) -> Deci
     Decided::Accepted(replies, versions_each)
 }
 
-fn conclude(mut draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided) -> Decision {
-    let read = |draft: &Draft<'_>| {
-        named(draft.read_versions().iter().map(|(key, version)| (key, *version)))
-    };
+fn read_of(draft: &Draft<'_>) -> Versions {
+    named(draft.read_versions().iter().map(|(key, version)| (key, *version)))
+}
+
+fn conclude(draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided) -> Decision {
     match decided {
         Decided::Panicked(command) => Decision::Failed(RequestError::Panicked { command }),
         Decided::Rejected(index, rejection) => {
-            let as_of = read(&draft);
+            let as_of = read_of(&draft);
             let reads = draft.read_versions().keys().cloned().collect();
             let touched = Touched { reads, writes: Vec::new() };
             Decision::Rejected { index, rejection, at, as_of, touched }
@@ -267,53 +268,62 @@ fn conclude(mut draft: Draft<'_>, request: &Request, at: Timestamp, decided: Dec
             deadline: None,
         },
         Decided::Accepted(replies, versions_each) => {
-            let versions = named(draft.written_versions());
-            let mut as_of = read(&draft);
-            as_of.retain(|name, _| !versions.contains_key(name) && !name.starts_with("outcomes/"));
-            let deadline = draft.deadline();
-            if request.dry_run {
-                // What it would have written is shown at the version it was decided on.
-                let as_of = read(&draft);
-                let reads = draft.read_versions().keys().cloned().collect();
-                let touched = Touched { reads, writes: Vec::new() };
-                let (versions, versions_each) = (Versions::new(), Vec::new());
-                let replayed = false;
-                return Decision::Accepted {
-                    replies,
-                    at,
-                    replayed,
-                    versions,
-                    versions_each,
-                    as_of,
-                    touched,
-                    deadline,
-                };
-            }
-            if let Some((key, fingerprint)) = &request.key {
-                let outcome = OutcomeRecord {
-                    fingerprint: *fingerprint,
-                    at,
-                    keep_until: at.plus(request.keep).unwrap_or(Timestamp::MAX),
-                    versions: versions.clone(),
-                    versions_each: versions_each.clone(),
-                    replies: replies.iter().map(Reply::to_json).collect(),
-                };
-                draft.begin(0);
-                draft.put(&outcome_id(key), outcome);
-            }
-            let (writes, reads) = draft.accept(at);
-            let touched = Touched { reads, writes };
-            Decision::Accepted {
-                replies,
-                at,
-                replayed: false,
-                versions,
-                versions_each,
-                as_of,
-                touched,
-                deadline,
-            }
+            accepted(draft, request, at, (replies, versions_each))
         }
+    }
+}
+
+fn accepted(
+    mut draft: Draft<'_>,
+    request: &Request,
+    at: Timestamp,
+    (replies, versions_each): (Vec<Reply>, Vec<Versions>),
+) -> Decision {
+    let versions = named(draft.written_versions());
+    let mut as_of = read_of(&draft);
+    as_of.retain(|name, _| !versions.contains_key(name) && !name.starts_with("outcomes/"));
+    let deadline = draft.deadline();
+    if request.dry_run {
+        // What it would have written is shown at the version it was decided on.
+        let as_of = read_of(&draft);
+        let reads = draft.read_versions().keys().cloned().collect();
+        let touched = Touched { reads, writes: Vec::new() };
+        let (versions, versions_each) = (Versions::new(), Vec::new());
+        let replayed = false;
+        return Decision::Accepted {
+            replies,
+            at,
+            replayed,
+            versions,
+            versions_each,
+            as_of,
+            touched,
+            deadline,
+        };
+    }
+    if let Some((key, fingerprint)) = &request.key {
+        let outcome = OutcomeRecord {
+            fingerprint: *fingerprint,
+            at,
+            keep_until: at.plus(request.keep).unwrap_or(Timestamp::MAX),
+            versions: versions.clone(),
+            versions_each: versions_each.clone(),
+            replies: replies.iter().map(Reply::to_json).collect(),
+        };
+        draft.begin(0);
+        draft.put(&outcome_id(key), outcome);
+    }
+    let (writes, reads) = draft.accept(at);
+    let touched = Touched { reads, writes };
+    Decision::Accepted {
+        replies,
+        at,
+        replayed: false,
+        versions,
+        versions_each,
+        as_of,
+        touched,
+        deadline,
     }
 }
 

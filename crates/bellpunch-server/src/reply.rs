@@ -211,7 +211,7 @@ fn shown_limit(view: &Value, at: Option<&str>) -> Option<Shown> {
         name: name.to_owned(),
         limit: view.get("limit").and_then(Value::as_u64),
         remaining: view.get("remaining").and_then(Value::as_u64),
-        window_seconds: view.get("period_ms").and_then(Value::as_u64).map(seconds_up),
+        window_seconds: view.get("window_ms").and_then(Value::as_u64).map(seconds_up),
         next_seconds: next().or(wait),
         unit: view.get("metadata").and_then(|m| m.get("unit")?.as_str()).map(str::to_owned),
     })
