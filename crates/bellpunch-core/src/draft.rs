@@ -258,6 +258,12 @@ impl<'v> Draft<'v> {
         self.writes.iter().map(|(key, written)| (key, written.base.plus(written.rises)))
     }
 
+    /// The versions after the command that is being decided, of what it wrote.
+    pub(crate) fn freshly_written(&self) -> impl Iterator<Item = (&RecordKey, Version)> {
+        let fresh = self.writes.iter().filter(|(_, written)| written.fresh);
+        fresh.map(|(key, written)| (key, written.base.plus(written.rises)))
+    }
+
     /// Lays the accepted writes onto the batch; gives the records written and all that were read.
     pub(crate) fn accept(self, at: Timestamp) -> (Vec<RecordKey>, Vec<RecordKey>) {
         let mut written = Vec::with_capacity(self.writes.len());

@@ -61,6 +61,9 @@ pub struct OutcomeRecord {
     pub keep_until: Timestamp,
     /// The versions it wrote.
     pub versions: Versions,
+    /// Of a list, the versions that each command wrote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions_each: Vec<Versions>,
     /// One reply per command.
     pub replies: Vec<Value>,
 }
@@ -115,6 +118,8 @@ pub enum Decision {
         replayed: bool,
         /// The versions of what it wrote (of a dry run: would have written).
         versions: Versions,
+        /// Of a list, the versions that each command wrote. Empty of a single command.
+        versions_each: Vec<Versions>,
         /// The versions of what it only read.
         as_of: Versions,
         /// What it read and what it wrote.
@@ -196,9 +201,13 @@ pub fn decide(view: &mut View, request: &Request, mut now: Timestamp) -> Decisio
     }
 }
 
+fn named<'k>(records: impl Iterator<Item = (&'k RecordKey, Version)>) -> Versions {
+    records.map(|(key, version)| (key.to_string(), version)).collect()
+}
+
 enum Decided {
     Replayed(Arc<OutcomeRecord>),
-    Accepted(Vec<Reply>),
+    Accepted(Vec<Reply>, Vec<Versions>),
     Rejected(usize, Rejection),
     Panicked(&'static str),
 }
@@ -216,6 +225,7 @@ fn decide_once(draft: &mut Draft<'_>, request: &Request, now: Timestamp) -> Deci
         }
     }
     let mut replies = Vec::with_capacity(request.commands.len());
+    let mut versions_each = Vec::new();
     for (index, command) in request.commands.iter().enumerate() {
         draft.begin(request.entropy.get(index).copied().unwrap_or_default());
         // The draft is dropped if the rule panics, so nothing half done is ever seen.
@@ -224,18 +234,22 @@ fn decide_once(draft: &mut Draft<'_>, request: &Request, now: Timestamp) -> Deci
             Ok(Err(rejection)) => return Decided::Rejected(index, rejection),
             Err(_) => return Decided::Panicked(command.name()),
         }
+        if 1 < request.commands.len() {
+            versions_each.push(named(draft.freshly_written()));
+        }
     }
-    Decided::Accepted(replies)
+    Decided::Accepted(replies, versions_each)
 }
 
-fn conclude(mut draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided) -> Decision {
-    let named = |reads: &BTreeMap<RecordKey, Version>| -> Versions {
-        reads.iter().map(|(key, version)| (key.to_string(), *version)).collect()
-    };
+fn read_of(draft: &Draft<'_>) -> Versions {
+    named(draft.read_versions().iter().map(|(key, version)| (key, *version)))
+}
+
+fn conclude(draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided) -> Decision {
     match decided {
         Decided::Panicked(command) => Decision::Failed(RequestError::Panicked { command }),
         Decided::Rejected(index, rejection) => {
-            let as_of = named(draft.read_versions());
+            let as_of = read_of(&draft);
             let reads = draft.read_versions().keys().cloned().collect();
             let touched = Touched { reads, writes: Vec::new() };
             Decision::Rejected { index, rejection, at, as_of, touched }
@@ -245,6 +259,7 @@ fn conclude(mut draft: Draft<'_>, request: &Request, at: Timestamp, decided: Dec
             at: outcome.at,
             replayed: true,
             versions: outcome.versions.clone(),
+            versions_each: outcome.versions_each.clone(),
             as_of: Versions::new(),
             touched: Touched {
                 reads: draft.read_versions().keys().cloned().collect(),
@@ -252,44 +267,63 @@ fn conclude(mut draft: Draft<'_>, request: &Request, at: Timestamp, decided: Dec
             },
             deadline: None,
         },
-        Decided::Accepted(replies) => {
-            let versions: Versions =
-                draft.written_versions().map(|(key, version)| (key.to_string(), version)).collect();
-            let mut as_of = named(draft.read_versions());
-            as_of.retain(|name, _| !versions.contains_key(name) && !name.starts_with("outcomes/"));
-            let deadline = draft.deadline();
-            if request.dry_run {
-                // What it would have written is shown at the version it was decided on.
-                let as_of = named(draft.read_versions());
-                let reads = draft.read_versions().keys().cloned().collect();
-                let touched = Touched { reads, writes: Vec::new() };
-                let versions = Versions::new();
-                let replayed = false;
-                return Decision::Accepted {
-                    replies,
-                    at,
-                    replayed,
-                    versions,
-                    as_of,
-                    touched,
-                    deadline,
-                };
-            }
-            if let Some((key, fingerprint)) = &request.key {
-                let outcome = OutcomeRecord {
-                    fingerprint: *fingerprint,
-                    at,
-                    keep_until: at.plus(request.keep).unwrap_or(Timestamp::MAX),
-                    versions: versions.clone(),
-                    replies: replies.iter().map(Reply::to_json).collect(),
-                };
-                draft.begin(0);
-                draft.put(&outcome_id(key), outcome);
-            }
-            let (writes, reads) = draft.accept(at);
-            let touched = Touched { reads, writes };
-            Decision::Accepted { replies, at, replayed: false, versions, as_of, touched, deadline }
+        Decided::Accepted(replies, versions_each) => {
+            accepted(draft, request, at, (replies, versions_each))
         }
+    }
+}
+
+fn accepted(
+    mut draft: Draft<'_>,
+    request: &Request,
+    at: Timestamp,
+    (replies, versions_each): (Vec<Reply>, Vec<Versions>),
+) -> Decision {
+    let versions = named(draft.written_versions());
+    let mut as_of = read_of(&draft);
+    as_of.retain(|name, _| !versions.contains_key(name) && !name.starts_with("outcomes/"));
+    let deadline = draft.deadline();
+    if request.dry_run {
+        // What it would have written is shown at the version it was decided on.
+        let as_of = read_of(&draft);
+        let reads = draft.read_versions().keys().cloned().collect();
+        let touched = Touched { reads, writes: Vec::new() };
+        let (versions, versions_each) = (Versions::new(), Vec::new());
+        let replayed = false;
+        return Decision::Accepted {
+            replies,
+            at,
+            replayed,
+            versions,
+            versions_each,
+            as_of,
+            touched,
+            deadline,
+        };
+    }
+    if let Some((key, fingerprint)) = &request.key {
+        let outcome = OutcomeRecord {
+            fingerprint: *fingerprint,
+            at,
+            keep_until: at.plus(request.keep).unwrap_or(Timestamp::MAX),
+            versions: versions.clone(),
+            versions_each: versions_each.clone(),
+            replies: replies.iter().map(Reply::to_json).collect(),
+        };
+        draft.begin(0);
+        draft.put(&outcome_id(key), outcome);
+    }
+    let (writes, reads) = draft.accept(at);
+    let touched = Touched { reads, writes };
+    Decision::Accepted {
+        replies,
+        at,
+        replayed: false,
+        versions,
+        versions_each,
+        as_of,
+        touched,
+        deadline,
     }
 }
 
@@ -339,6 +373,9 @@ pub struct StoredReceipt {
     pub at: Timestamp,
     /// The versions it wrote.
     pub versions: Versions,
+    /// Of a list, the versions that each command wrote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions_each: Vec<Versions>,
     /// One reply per command.
     pub replies: Vec<Value>,
 }
@@ -356,6 +393,7 @@ impl Command for ReadOutcome {
                 receipt: StoredReceipt {
                     at: outcome.at,
                     versions: outcome.versions.clone(),
+                    versions_each: outcome.versions_each.clone(),
                     replies: outcome.replies.clone(),
                 },
             },

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::log::{Line, Log};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
+use crate::reserved::Names;
 use crate::route::{Action, Captures, Route, Routes};
 use crate::schema::Schemas;
 use crate::{call, list, payload};
@@ -47,6 +48,7 @@ pub(crate) struct App {
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) config: Config,
     pub(crate) routes: Routes,
+    pub(crate) names: Names,
     pub(crate) commands: Vec<&'static CommandSpec>,
     pub(crate) openapi: String,
     pub(crate) metrics: Metrics,
@@ -107,6 +109,7 @@ impl App {
         let commands = table.to_vec();
         let schemas = Schemas::new(&commands);
         let routes = Routes::new(&commands, &schemas);
+        let names = Names::new(&commands, &schemas);
         let openapi = crate::openapi::document(&routes, &schemas);
         let log = Log::new(&config.log);
         let loopback = true;
@@ -120,6 +123,7 @@ impl App {
             streams,
             config,
             routes,
+            names,
             commands,
             openapi,
             metrics,

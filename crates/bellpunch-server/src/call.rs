@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::app::{Answer, App, Ask};
 use crate::config::KeyRequired;
 use crate::problem::{Decided, Problem};
+use crate::reserved::PAYLOAD_MAX;
 use crate::route::{Captures, OF_THE_DOOR};
 use crate::{headers, json, reply, secret};
 
@@ -28,8 +29,6 @@ const COMMANDS_MAX: usize = 64;
 /// Commands in a batch.
 const BATCH_MAX: usize = 1_000;
 
-/// A setting that the rule is told, and no part of what a caller says.
-pub(crate) const PAYLOAD_MAX: &str = "payload_max";
 /// Commands that take units: none of them takes 0.
 const TAKING: [&str; 4] = ["quotas.consume", "policies.consume", "checks.consume", "holds.create"];
 
@@ -82,8 +81,18 @@ async fn read_json(
     Ok(json::read_object(&bytes)?)
 }
 
-/// Makes a command of the wire's content.
+/// Makes a command of what a caller said.
 pub(crate) fn prepare(
+    app: &App,
+    spec: &'static CommandSpec,
+    content: Map<String, Value>,
+) -> Result<Prepared, Problem> {
+    app.names.check(spec.name, &content)?;
+    prepare_own(app, spec, content)
+}
+
+/// Makes a command of content in the wire's names, some of which the door has set.
+pub(crate) fn prepare_own(
     app: &App,
     spec: &'static CommandSpec,
     mut content: Map<String, Value>,
@@ -91,9 +100,7 @@ pub(crate) fn prepare(
     let made = secret::hash(spec.name, &mut content)?;
     if spec.name == "uploads.create" {
         let max = app.config.uploads.payload_max.get();
-        if content.insert(PAYLOAD_MAX.to_owned(), max.into()).is_some() {
-            return Err(Problem::field(PAYLOAD_MAX, "unknown field: it is a setting"));
-        }
+        content.insert(PAYLOAD_MAX.to_owned(), max.into());
     }
     if TAKING.contains(&spec.name) {
         refuse_zero("", &content)?;

@@ -42,6 +42,7 @@ mod payload;
 mod problem;
 mod reference;
 mod reply;
+mod reserved;
 mod route;
 mod schema;
 mod secret;

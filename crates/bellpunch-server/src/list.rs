@@ -11,9 +11,9 @@ use bellpunch::{AnyOutcome, CallOptions, CommandSpec, Key, Kind, Partition, Reco
 use serde_json::{Map, Value, json};
 
 use crate::app::{Answer, App, Ask};
-use crate::call::{partition, prepare};
+use crate::call::{partition, prepare_own};
 use crate::problem::Problem;
-use crate::{headers, json, reply};
+use crate::{headers, json, reply, reserved};
 
 /// Members of a page, unless the caller says otherwise, and at most.
 const LIMIT: usize = 100;
@@ -103,6 +103,7 @@ pub(crate) async fn counters(
     let mut page = page_ask(&ask, &[])?;
     let partition = partition(&ask);
     let policy = ask.captures.get("policy").map(String::as_str).unwrap_or_default();
+    reserved::check("policy", policy)?;
     let policy = Key::new(policy).map_err(|error| {
         Problem::new(error.code()).with("field", "policy").with("reason", error.reason())
     })?;
@@ -155,7 +156,7 @@ async fn read(
     partition: &Partition,
     content: Map<String, Value>,
 ) -> Result<Option<Map<String, Value>>, Problem> {
-    let prepared = prepare(app, spec, content)?;
+    let prepared = prepare_own(app, spec, content)?;
     let timeout = Some(app.config.http.timeout.get());
     let options = CallOptions { key: None, dry_run: false, timeout };
     let outcome = app.engine.send(partition, vec![Arc::clone(&prepared.command)], options).await;

@@ -2,11 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::reserved::of_the_door;
 use crate::route::{Action, Route, Routes};
 use crate::schema::Schemas;
-
-/// Fields that the server fills in.
-pub(crate) const OF_THE_SERVER: [&str; 2] = ["made_secret_hash", crate::call::PAYLOAD_MAX];
 
 /// The document.
 pub(crate) fn document(routes: &Routes, schemas: &Schemas) -> String {
@@ -133,23 +131,26 @@ fn body(route: &Route, spec: &bellpunch::CommandSpec, schemas: &Schemas) -> Valu
     let mut schema = schemas.resolve(&schema).clone();
     let in_path = |name: &str| route.template.contains(&format!("{{{name}}}"));
     // The door turns these from the caller's form into the rule's.
-    let renamed = match spec.name {
-        "uploads.create" => Some(("delete_hash", "delete_secret")),
-        name if name.starts_with("tickets.") => Some(("secret_hash", "secret")),
-        _ => None,
-    };
+    let renamed = crate::secret::plain_field(spec.name);
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.retain(|name, _| !in_path(name) && !OF_THE_SERVER.contains(&name.as_str()));
-        if let Some((hashed, plain)) =
-            renamed.filter(|(hashed, _)| properties.contains_key(*hashed))
+        properties.retain(|name, _| !in_path(name));
+        if let Some((plain, hashed)) =
+            renamed.filter(|(_, hashed)| properties.contains_key(*hashed))
         {
-            let description = format!("Instead of `{hashed}`: hashed by the server, never kept.");
+            let description = if of_the_door(spec.name, hashed) {
+                "Hashed by the server, never kept.".to_owned()
+            } else {
+                format!("Instead of `{hashed}`: hashed by the server, never kept.")
+            };
             properties
                 .insert(plain.to_owned(), json!({ "type": "string", "description": description }));
         }
+        properties.retain(|name, _| !of_the_door(spec.name, name));
     }
     if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
-        required.retain(|name| !name.as_str().is_some_and(in_path));
+        required.retain(|name| {
+            !name.as_str().is_some_and(|name| in_path(name) || of_the_door(spec.name, name))
+        });
         if required.is_empty()
             && let Value::Object(schema) = &mut schema
         {

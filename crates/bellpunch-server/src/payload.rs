@@ -26,9 +26,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::app::{Answer, AnswerBody, App, Ask};
 use crate::blob::{self, Incoming as Piece, Written};
-use crate::call::{self, Prepared, partition, prepare};
+use crate::call::{self, Prepared, partition, prepare, prepare_own};
 use crate::config::LogLevel;
 use crate::problem::Problem;
+use crate::reserved;
 use crate::{headers, reply, secret};
 
 /// The largest body that carries a payload as base64.
@@ -69,7 +70,7 @@ impl Publish<'_> {
         if let Some(owner) = &self.owner {
             content.insert("owner".to_owned(), owner.as_str().into());
         }
-        prepare(self.app, self.spec, content)
+        prepare_own(self.app, self.spec, content)
     }
 
     /// Asks the rule without bytes: an answer, or its "no".
@@ -88,6 +89,7 @@ impl Publish<'_> {
 
 fn key_of(captures: &mut crate::route::Captures) -> Result<Key, Problem> {
     let id = captures.remove("id").unwrap_or_default();
+    reserved::check("id", &id)?;
     Key::new(id).map_err(|error| {
         Problem::new(error.code()).with("field", "id").with("reason", error.reason())
     })
@@ -113,6 +115,7 @@ pub(crate) async fn publish(
     } else {
         Source::Stream(ask.body)
     };
+    reserved::check("owner", owner.as_deref().unwrap_or_default())?;
     let declared = match &source {
         Source::Whole(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
         Source::Stream(body) => body.size_hint().lower(),

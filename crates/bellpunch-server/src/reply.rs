@@ -122,8 +122,14 @@ pub(crate) fn of_list(
 ) -> Answer {
     let mut body = envelope(partition, receipt);
     receipt_fields(&mut body, receipt);
+    let only = std::slice::from_ref(&receipt.versions);
+    let listed = 1 < receipt.replies.len();
+    let mut versions = if listed { &receipt.versions_each } else { only }.iter();
     let results = receipt.replies.iter().zip(prepared).map(|(reply, prepared)| {
         let mut result = Map::new();
+        if let Some(versions) = versions.next().filter(|_| !receipt.dry_run) {
+            result.insert("versions".to_owned(), json!(versions));
+        }
         merge(&mut result, reply.to_json());
         if let Some(made) = prepared.made.as_ref().filter(|_| !receipt.replayed) {
             result.remove("secret_withheld");
@@ -159,9 +165,17 @@ pub(crate) fn of_outcome(app: &App, partition: &Partition, receipt: &AnyReceipt)
     match stored.get("replies").and_then(Value::as_array).map(Vec::as_slice) {
         Some([reply]) => merge(&mut told, reply.clone()),
         Some(replies) => {
-            let mut results: Value = replies.into();
-            json::outward(&mut results);
-            told.insert("results".to_owned(), results);
+            let mut versions = stored.get("versions_each").and_then(Value::as_array);
+            let mut versions = versions.iter_mut().flat_map(|versions| versions.iter());
+            let results = replies.iter().map(|reply| {
+                let mut result = Map::new();
+                if let Some(versions) = versions.next() {
+                    result.insert("versions".to_owned(), versions.clone());
+                }
+                merge(&mut result, reply.clone());
+                Value::Object(result)
+            });
+            told.insert("results".to_owned(), results.collect());
         }
         None => {}
     }
@@ -197,7 +211,7 @@ fn shown_limit(view: &Value, at: Option<&str>) -> Option<Shown> {
         name: name.to_owned(),
         limit: view.get("limit").and_then(Value::as_u64),
         remaining: view.get("remaining").and_then(Value::as_u64),
-        window_seconds: view.get("period_ms").and_then(Value::as_u64).map(seconds_up),
+        window_seconds: view.get("window_ms").and_then(Value::as_u64).map(seconds_up),
         next_seconds: next().or(wait),
         unit: view.get("metadata").and_then(|m| m.get("unit")?.as_str()).map(str::to_owned),
     })

@@ -12,12 +12,10 @@ use sha2::{Digest, Sha256};
 
 use crate::headers::SECRET;
 use crate::problem::Problem;
+use crate::reserved::MADE;
 
 /// Random bytes of a secret that the door makes.
 const MADE_BYTES: usize = 20;
-
-/// Where the hash of a made secret goes; it is no part of the fingerprint.
-const MADE: &str = "made_secret_hash";
 
 /// A secret that the door made: shown once.
 pub(crate) struct Made(String);
@@ -47,18 +45,23 @@ fn sha256(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
 }
 
+/// The field of a secret, and that of its hash.
+pub(crate) fn plain_field(command: &str) -> Option<(&'static str, &'static str)> {
+    match command {
+        "uploads.create" => Some(("delete_secret", "delete_hash")),
+        _ if command.starts_with("tickets.") || command == "uploads.delete" => {
+            Some(("secret", "secret_hash"))
+        }
+        _ => None,
+    }
+}
+
 /// Replaces what is secret in the content of a command by its hash, and makes what is asked for.
 pub(crate) fn hash(
     command: &str,
     content: &mut Map<String, Value>,
 ) -> Result<Option<Made>, Problem> {
-    let (plain, hashed) = match command {
-        "uploads.create" => ("delete_secret", "delete_hash"),
-        _ if command.starts_with("tickets.") || command == "uploads.delete" => {
-            ("secret", "secret_hash")
-        }
-        _ => return Ok(None),
-    };
+    let Some((plain, hashed)) = plain_field(command) else { return Ok(None) };
     match content.remove(plain) {
         None => {}
         Some(Value::String(_)) if content.contains_key(hashed) => {
@@ -68,9 +71,6 @@ pub(crate) fn hash(
             content.insert(hashed.to_owned(), sha256(&secret).into());
         }
         Some(_) => return Err(Problem::field(plain, "must be a string that is not empty")),
-    }
-    if content.contains_key(MADE) {
-        return Err(Problem::field(MADE, "unknown field: the door makes it"));
     }
     let wanted = content.get("make_secret") == Some(&Value::Bool(true));
     if command != "tickets.create" || !wanted {

@@ -55,6 +55,8 @@ pub struct AnyReceipt {
     pub dry_run: bool,
     /// The versions of what it wrote.
     pub versions: Versions,
+    /// Of a list, the versions that each command wrote. Empty of a single command.
+    pub versions_each: Vec<Versions>,
     /// The versions of what it only read (of a dry run: of all it read).
     pub as_of: Versions,
     /// What the rules answered, one per command.

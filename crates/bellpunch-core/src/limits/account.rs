@@ -10,7 +10,7 @@ use super::counter::{InlineCounter, LocalCounter, Place, RateCounter};
 use super::epoch::Epoch;
 use super::view::TargetView;
 use super::{AlgorithmName, Quota, RatePolicy, Target, Terms};
-use crate::{Draft, Key, Limit, Record, RecordId, Timestamp, Units, Version};
+use crate::{Draft, Duration, Key, Limit, Record, RecordId, Timestamp, Units, Version};
 
 /// Which counters a rate is counted on. Two of them never share one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -297,6 +297,17 @@ impl Account {
                 Some(before) => before.first_fit_under(account.counter.terms(), cost),
                 None => account.counter.first_fit(cost),
             },
+        }
+    }
+
+    /// The time that gives back as many units as the limit has.
+    pub(super) fn window(&self) -> Option<Duration> {
+        match self {
+            Self::Quota(account) => {
+                let quota = &account.quota;
+                quota.refill.as_ref().and_then(|refill| refill.window(quota.limit))
+            }
+            Self::Rate(account) => account.counter.window(),
         }
     }
 

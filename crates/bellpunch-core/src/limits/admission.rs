@@ -309,6 +309,8 @@ impl Admission {
                 remaining,
                 requested: entry.cost,
                 retry_after_ns: wait(self.now, fit(entry)),
+                next_at: more(remaining).and_then(|cost| entry.account.first_fit(cost, self.now)),
+                window_ns: entry.account.window(),
                 never: entry.never(),
             }
         };
@@ -407,6 +409,14 @@ fn counter_id(entry: &Entry) -> Option<RecordId> {
     match &entry.account {
         Account::Rate(account) if account.space == Space::Stored => Some(account.record_id()),
         Account::Rate(_) | Account::Quota(_) => None,
+    }
+}
+
+/// One unit more than what is left.
+fn more(remaining: Limit) -> Option<Units> {
+    match remaining {
+        Limit::Finite(units) => units.checked_add(Units::ONE),
+        Limit::Unlimited => None,
     }
 }
 

@@ -551,19 +551,24 @@ impl RateCounter {
             remaining,
             reset_at,
             next_at: more.and_then(|cost| self.first_fit(cost)),
+            window_ns: self.window(),
             would_reject: None,
             version,
         }
     }
 
-    /// How long a window or span of the terms is, for headers; calendars and leases have none.
-    #[must_use]
-    pub const fn period(&self) -> Option<Duration> {
+    /// The time that gives back as many units as the limit has: a window, or what a bucket takes
+    /// to run empty. Calendars and leases have no such span.
+    pub(super) fn window(&self) -> Option<Duration> {
         match self.terms.algorithm() {
             Algorithm::FixedWindow { period, .. }
             | Algorithm::SlidingCounter { period }
-            | Algorithm::SlidingLog { period }
-            | Algorithm::Gcra { period, .. } => Some(*period),
+            | Algorithm::SlidingLog { period } => Some(*period),
+            Algorithm::Gcra { rate, period } => {
+                let Limit::Finite(burst) = self.terms.limit() else { return None };
+                let ticks = u128::from(burst.get()).checked_mul(period.nanos().into())?;
+                Duration::checked(ticks.div_ceil(rate.get().into()))
+            }
             Algorithm::Calendar(_) | Algorithm::Concurrency => None,
         }
     }

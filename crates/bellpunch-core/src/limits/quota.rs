@@ -231,6 +231,19 @@ impl Refill {
         Self { amount, every: Every::Calendar(calendar) }
     }
 
+    /// The time that gives back as many units as `limit`; a calendar has no such span.
+    pub(super) fn window(&self, limit: Limit) -> Option<Duration> {
+        let Every::Period { period, .. } = &self.every else { return None };
+        match (self.amount, limit) {
+            (RefillAmount::Full, _) => Some(*period),
+            (RefillAmount::Units(units), Limit::Finite(limit)) if !units.is_zero() => {
+                let times = limit.get().div_ceil(units.get()).max(1);
+                Duration::checked(u128::from(times).checked_mul(period.nanos().into())?)
+            }
+            (RefillAmount::Units(_), _) => None,
+        }
+    }
+
     /// The same, with its origin fixed where it was left to the creation.
     pub(super) fn fixed(self, created_at: Timestamp) -> Self {
         let every = match self.every {
@@ -433,6 +446,7 @@ impl Quota {
                 .as_ref()
                 .and_then(|refill| refill.nth(self.refilled_through.max(now), 1)),
             next_at: more.and_then(|cost| self.first_fit(now, cost)),
+            window_ns: self.refill.as_ref().and_then(|refill| refill.window(self.limit)),
             refill: self.refill.clone(),
             charges: self.charges,
             totals: self.totals,

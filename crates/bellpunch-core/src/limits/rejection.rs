@@ -224,6 +224,12 @@ pub struct Violation {
     /// The least wait after which this one would pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ns: Option<Duration>,
+    /// When more remains by time alone, be it enough or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
+    /// The time that gives back as many units as the limit has, where it is always the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_ns: Option<Duration>,
     /// More than the limit itself: no waiting helps under these terms.
     pub never: bool,
 }

@@ -62,6 +62,9 @@ pub struct QuotaView {
     /// When more remains by time alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<Timestamp>,
+    /// The time that gives back as many units as the limit has, where it is always the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_ns: Option<Duration>,
     /// Its schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refill: Option<Refill>,
@@ -130,6 +133,9 @@ pub struct CounterView {
     /// When more remains by time alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_at: Option<Timestamp>,
+    /// The time that gives back as many units as the limit has, where it is always the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_ns: Option<Duration>,
     /// Of a shadow policy: whether it would have said no. Then nothing was charged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would_reject: Option<bool>,

@@ -73,13 +73,18 @@ fn of_type(schema: &Value) -> String {
     }
 }
 
-fn fields(page: &mut String, schemas: &Schemas, schema: &Value) {
+fn fields(page: &mut String, (schemas, command): (&Schemas, &str), schema: &Value) {
     let schema = schemas.resolve(schema);
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
     let required = schema.get("required").and_then(Value::as_array);
     page.push_str("\n| field | type | meaning |\n| --- | --- | --- |\n");
     for (name, property) in properties {
-        if crate::openapi::OF_THE_SERVER.contains(&name.as_str()) {
+        if crate::reserved::of_the_door(command, name) {
+            let plain = crate::secret::plain_field(command).filter(|(_, hash)| hash == name);
+            if let Some((plain, _)) = plain {
+                writeln!(page, "| `{plain}`? | string | Hashed by the server, never kept. |")
+                    .unwrap();
+            }
             continue;
         }
         let must = required.is_some_and(|names| names.iter().any(|known| known == name.as_str()));
@@ -111,11 +116,11 @@ fn the_page_of_commands_is_fresh() {
         if let Some(text) = request.get("description").and_then(Value::as_str) {
             write!(page, "\n{}\n", text.replace('\n', " ")).unwrap();
         }
-        fields(&mut page, &schemas, &schemas.requests[spec.name]);
+        fields(&mut page, (&schemas, spec.name), &schemas.requests[spec.name]);
         let reply = schemas.resolve(&schemas.replies[spec.name]);
         if reply.get("properties").is_some() {
             page.push_str("\nReply:\n");
-            fields(&mut page, &schemas, reply);
+            fields(&mut page, (&schemas, ""), reply);
         }
     }
     expect("docs/reference/commands.md", &page);

@@ -116,7 +116,7 @@ async fn several_limits_are_all_or_nothing_and_all_violated_ones_are_named() {
     let check = json!({"items": [{"quota": "q"}, {"policy": "r", "key": "k"}]});
     let reply = server.post("/v1/p/checks", &check).await;
     assert_eq!(reply.status, 200, "{reply:?}");
-    assert_eq!(reply.header("ratelimit-policy"), Some("\"q\";q=1, \"r\";q=1"));
+    assert_eq!(reply.header("ratelimit-policy"), Some("\"q\";q=1, \"r\";q=1;w=3600"));
     let before = server.state("p").await;
     let reply = server.post("/v1/p/checks", &check).await;
     assert_eq!(reply.refusal(), (429, "quota_exceeded".to_owned()));
@@ -216,4 +216,95 @@ async fn the_last_unit_is_taken_once() {
     let refused =
         "bellpunch_rejections_total{command=\"quotas.consume\",code=\"quota_exceeded\"} 43";
     assert!(metrics.contains(refused), "{metrics}");
+}
+
+#[tokio::test]
+async fn each_result_of_a_list_has_its_own_versions_also_when_told_again() {
+    let server = Server::start().await;
+    server.post("/v1/p/quotas", &json!({"id": "q", "limit": 9})).await;
+    let list = json!({"commands": [
+        {"command": "quotas.consume", "id": "q", "units": 1},
+        {"command": "quotas.read", "id": "q"},
+        {"command": "quotas.create", "id": "r", "limit": 5},
+        {"command": "quotas.consume", "id": "q", "units": 2},
+    ]});
+    let key = [("Idempotency-Key", "list-1")];
+    let path = "/v1/p/commands";
+    let expected =
+        [json!({"quotas/q": 2}), json!({}), json!({"quotas/r": 1}), json!({"quotas/q": 3})];
+    let check = |body: &Value| {
+        assert_eq!(body["versions"]["quotas/q"], 3, "{body}");
+        for (result, versions) in body["results"].as_array().unwrap().iter().zip(&expected) {
+            let mut own = result["versions"].clone();
+            own.as_object_mut().unwrap().retain(|name, _| name.starts_with("quotas/"));
+            assert_eq!(own, *versions, "{result}");
+            if let Some(version) = versions["quotas/q"].as_u64() {
+                assert_eq!(result["quota"]["version"], version, "{result}");
+            }
+        }
+        assert_eq!(body["results"].as_array().unwrap().len(), 4);
+    };
+    for replayed in [false, true] {
+        let reply = server.with_headers(("POST", path), &key, &list).await;
+        assert_eq!(reply.json()["replayed"], replayed);
+        check(&reply.json());
+    }
+    check(&server.get("/v1/p/outcomes/list-1").await.json()["receipt"]);
+    let one = json!({"commands": [{"command": "quotas.consume", "id": "q", "units": 1}]});
+    let reply = server.post(path, &one).await.json();
+    assert_eq!(reply["results"][0]["versions"], reply["versions"]);
+    let dry = server.post(&format!("{path}?dry_run=true"), &one).await.json();
+    assert_eq!(dry["results"][0].get("versions"), None, "{dry}");
+}
+
+fn fields(reply: &Reply) -> (&str, &str) {
+    let field = |name: &str| reply.header(name).unwrap_or("none");
+    (field("ratelimit-policy"), field("ratelimit"))
+}
+
+#[tokio::test]
+async fn fields_tell_limit_window_rest_and_wait() {
+    let server = Server::start().await;
+    server.post("/v1/p/quotas", &json!({"id": "q", "limit": 10})).await;
+    let refill = json!({"amount": 5, "period_ms": 30_000});
+    let quota = json!({"id": "f", "limit": 10, "refill": refill, "used": 1});
+    let reply = server.post("/v1/p/quotas", &quota).await;
+    assert_eq!(fields(&reply), ("\"f\";q=10;w=60", "\"f\";r=9;t=30"), "{reply:?}");
+    let window = json!({
+        "algorithm": "fixed_window", "align": "first_hit", "limit": 3, "period_ms": 60_000
+    });
+    server.call("PUT", "/v1/p/policies/w", &window).await;
+    let bucket = json!({"algorithm": "gcra", "rate": 3, "burst": 2, "period_ms": 60_000});
+    let reply = server.call("PUT", "/v1/p/policies/g", &bucket).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let policies = "\"q\";q=10, \"w\";q=3;w=60, \"g\";q=2;w=40";
+    let items = json!([{"quota": "q"}, {"policy": "w", "key": "k"}, {"policy": "g", "key": "k"}]);
+    let reply = server.post("/v1/p/checks", &json!({"items": items})).await;
+    assert_eq!(fields(&reply), (policies, "\"q\";r=9, \"w\";r=2;t=60, \"g\";r=1;t=20"));
+    let hold = json!({"id": "h", "items": items, "ttl_ms": 10_000});
+    let reply = server.post("/v1/p/holds", &hold).await;
+    // Here a hold that runs out gives units back before the window does.
+    assert_eq!(fields(&reply), (policies, "\"q\";r=8;t=10, \"w\";r=1;t=10, \"g\";r=0;t=10"));
+    let reply = server.post("/v1/p/holds/h/capture", &json!({})).await;
+    assert_eq!(fields(&reply), (policies, "\"q\";r=8, \"w\";r=1;t=60, \"g\";r=0;t=20"));
+    let consume = json!({"key": "k", "units": 3});
+    let reply = server.post("/v1/p/policies/w/consume", &consume).await;
+    assert_eq!(reply.status, 429, "{reply:?}");
+    assert_eq!(fields(&reply), ("\"w\";q=3;w=60", "\"w\";r=1;t=60"));
+    assert_eq!(reply.header("retry-after"), Some("60"));
+    // What asks for more than may ever be has no wait; that some come back is true all the same.
+    let reply = server.post("/v1/p/policies/g/consume", &json!({"key": "k", "units": 3})).await;
+    assert_eq!(fields(&reply), ("\"g\";q=2;w=40", "\"g\";r=0;t=20"));
+    assert_eq!((reply.refusal().1.as_str(), reply.header("retry-after")), ("exceeds_limit", None));
+    // Both units come back later than the first of them.
+    let reply = server.post("/v1/p/policies/g/consume", &json!({"key": "k", "units": 2})).await;
+    assert_eq!(fields(&reply).1, "\"g\";r=0;t=20");
+    assert_eq!(reply.header("retry-after"), Some("40"));
+    let reply = server.post("/v1/p/policies/w/consume", &json!({"key": "k"})).await;
+    assert_eq!(fields(&reply).1, "\"w\";r=0;t=60");
+    let reply = server.post("/v1/p/holds", &json!({"items": items, "ttl_ms": 9_000})).await;
+    assert_eq!(
+        fields(&reply),
+        ("\"w\";q=3;w=60, \"g\";q=2;w=40", "\"w\";r=0;t=60, \"g\";r=0;t=20")
+    );
 }

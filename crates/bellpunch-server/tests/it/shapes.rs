@@ -201,3 +201,92 @@ async fn mangled_bodies_are_answered_and_never_a_500() {
         assert!(reply.status < 500, "{:?}: {reply:?}", String::from_utf8_lossy(&body));
     }
 }
+
+#[tokio::test]
+async fn names_of_bellpunch_are_refused_wherever_a_caller_may_say_one() {
+    let server = Server::start().await;
+    let hold = "/v1/p/holds/_0123456789abcdef";
+    let take = json!({"items": [{"policy": "_cl", "key": "k"}]});
+    for (method, path, body, field) in [
+        ("POST", "/v1/p/quotas", json!({"id": "_q", "limit": 1}), "id"),
+        ("POST", "/v1/p/quotas/_q/consume", json!({}), "id"),
+        ("PUT", "/v1/p/policies/_p", json!({}), "id"),
+        ("POST", &format!("{hold}/capture"), json!({"owner": "_uploads"}), "id"),
+        ("POST", &format!("{hold}/void"), json!({}), "id"),
+        ("POST", &format!("{hold}/extend"), json!({}), "id"),
+        ("POST", "/v1/p/holds/h/void", json!({"owner": "_uploads"}), "owner"),
+        ("POST", "/v1/p/checks", take.clone(), "items[0].policy"),
+        ("POST", "/v1/p/uploads", json!({"size_limit": 1, "owner": "_o"}), "owner"),
+        ("POST", "/v1/p/tickets/expire", json!({"ids": ["t", "_t"]}), "ids[1]"),
+        ("GET", hold, json!({}), "id"),
+        ("GET", "/v1/p/policies/_p/counters", json!({}), "policy"),
+        ("GET", "/v1/p/policies/p/counters/_k", json!({}), "key"),
+        ("GET", "/v1/p/uploads/_u/payload", json!({}), "id"),
+        ("PUT", "/v1/p/uploads/_u/payload", json!({"payload": ""}), "id"),
+        ("PUT", "/v1/p/uploads/u/payload?owner=_o", json!({"payload": ""}), "owner"),
+    ] {
+        let reply = server.call(method, path, &body).await;
+        assert_eq!(reply.status, 400, "{method} {path} {body}: {reply:?}");
+        assert_eq!(reply.field(), ("name_invalid".to_owned(), field.to_owned()), "{path} {body}");
+        let reason = reply.json()["data"]["reason"].as_str().unwrap().to_owned();
+        assert!(reason.starts_with("reserved"), "{reason}");
+    }
+    let void = json!({"command": "holds.void", "id": "_0123456789abcdef"});
+    let reply = server.post("/v1/p/commands", &json!({"commands": [void]})).await;
+    assert_eq!(reply.field(), ("name_invalid".to_owned(), "commands[0].id".to_owned()));
+    let reply = server.post("/v1/p/batch", &json!({"commands": [void]})).await;
+    let result = &reply.json()["results"][0];
+    assert_eq!(
+        (&result["status"], &result["problem"]["code"]),
+        (&json!(400), &json!("name_invalid"))
+    );
+    assert_eq!(server.state("p").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn only_the_door_sets_what_the_door_knows() {
+    let server = Server::start().await;
+    let hash = "00".repeat(32);
+    let mut made = issue();
+    made["made_secret_hash"] = json!(hash);
+    let redeem = json!({"audience": "s1", "secret_hash": hash});
+    let upload = json!({"size_limit": 1, "payload_max": 9});
+    for (method, path, command, body, field) in [
+        ("POST", "/v1/p/uploads", "uploads.create", upload, "payload_max"),
+        ("POST", PATH, "tickets.create", made, "made_secret_hash"),
+        ("POST", "/v1/p/tickets/t/redeem", "tickets.redeem", redeem, "secret_hash"),
+        (
+            "DELETE",
+            "/v1/p/uploads/u",
+            "uploads.delete",
+            json!({"secret_hash": hash}),
+            "secret_hash",
+        ),
+    ] {
+        let expected = ("invalid_request".to_owned(), field.to_owned());
+        let reply = server.call(method, path, &body).await;
+        assert_eq!(reply.field(), expected, "{path} {body}");
+        let mut listed = body.clone();
+        listed["command"] = json!(command);
+        let listed = json!({"commands": [listed]});
+        let reply = server.post("/v1/p/commands", &listed).await;
+        assert_eq!(reply.field().1, format!("commands[0].{field}"), "{command}");
+        let reply = server.post("/v1/p/batch", &listed).await;
+        assert_eq!(reply.json()["results"][0]["status"], 400, "{command}");
+    }
+    // What a door sends by itself, and what the engine sends to itself, has no name in a list.
+    for command in ["uploads.publish", "uploads.download", "quotas.audit", "outcomes.sweep"] {
+        let listed = json!({"commands": [{"command": command, "id": "u", "grant_ttl_ms": 1}]});
+        let reply = server.post("/v1/p/commands", &listed).await;
+        assert_eq!(reply.field().1, "commands[0].command", "{command}");
+        let reply = server.post("/v1/p/batch", &listed).await;
+        assert_eq!(reply.json()["results"][0]["status"], 400, "{command}");
+    }
+    for path in ["/v1/p/quotas/q/audit", "/v1/p/quotas/audit", "/v1/p/outcomes/sweep"] {
+        assert!([404, 405].contains(&server.post(path, &json!({})).await.status), "{path}");
+    }
+    let body = json!({"payload": "", "blob": "b"});
+    let reply = server.call("PUT", "/v1/p/uploads/u/payload", &body).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert_eq!(server.state("p").await, Vec::<String>::new());
+}

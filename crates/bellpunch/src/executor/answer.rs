@@ -27,13 +27,23 @@ pub(crate) enum Asked {
 pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
     match decision {
         Decision::Load { records, due } => Asked::Load(records, due),
-        Decision::Accepted { replies, at, replayed, versions, as_of, touched, deadline } => {
+        Decision::Accepted {
+            replies,
+            at,
+            replayed,
+            versions,
+            versions_each,
+            as_of,
+            touched,
+            deadline,
+        } => {
             let receipt = AnyReceipt {
                 at,
                 replayed,
                 decided_by: DecidedBy::Store,
                 dry_run: dry_run == DryRun::Yes,
                 versions,
+                versions_each,
                 as_of,
                 replies,
             };
@@ -73,6 +83,7 @@ pub(crate) fn storeless(reply: Reply, at: Timestamp, decided_by: DecidedBy) -> A
         decided_by,
         dry_run: false,
         versions: Versions::new(),
+        versions_each: Vec::new(),
         as_of: Versions::new(),
         replies: vec![reply],
     })

@@ -1,0 +1,56 @@
+use serde_json::json;
+
+use super::*;
+
+fn names() -> Names {
+    let commands: Vec<_> = bellpunch::commands().collect();
+    Names::new(&commands, &Schemas::new(&commands))
+}
+
+#[test]
+fn every_command_with_an_id_has_it_among_its_names() {
+    let names = names();
+    let commands: Vec<_> = bellpunch::commands().collect();
+    let schemas = Schemas::new(&commands);
+    for spec in commands.iter().filter(|spec| spec.name != "outcomes.read") {
+        if schemas.has_field(spec.name, "id") {
+            assert!(names.0[spec.name].contains("id"), "{}", spec.name);
+        }
+    }
+    for (command, place) in [
+        ("checks.consume", "items.quota"),
+        ("checks.consume", "items.key"),
+        ("holds.create", "items.policy"),
+        ("holds.create", "owner"),
+        ("uploads.create", "charge.quota"),
+        ("tickets.expire", "ids"),
+        ("tickets.redeem", "audience"),
+        ("charges.refund", "items.quota"),
+        ("counters.read", "policy"),
+    ] {
+        assert!(names.0[command].contains(place), "{command} {place}: {:?}", names.0[command]);
+    }
+    assert!(!names.0["tickets.reject"].contains("reason"), "a text is no name");
+}
+
+#[test]
+fn a_reserved_name_is_refused_at_its_place() {
+    let body =
+        json!({"items": [{"quota": "a"}, {"policy": "p", "key": "_k"}], "labels": {"_": ""}});
+    let problem = names().check("checks.consume", body.as_object().unwrap()).unwrap_err();
+    assert_eq!((problem.code, &problem.data["field"]), ("name_invalid", &json!("items[1].key")));
+    let body = json!({"items": [{"quota": "a_"}], "labels": {"_": "_"}});
+    assert!(names().check("checks.consume", body.as_object().unwrap()).is_ok());
+}
+
+#[test]
+fn no_internal_command_is_in_the_table() {
+    let known: Vec<_> = bellpunch::commands().map(|spec| spec.name).collect();
+    assert!(known.iter().all(|name| {
+        let verb = name.split_once('.').unwrap().1;
+        !["audit", "sweep", "consume_locally"].contains(&verb) && !verb.starts_with("sweep")
+    }));
+    for internal in ["quotas.audit", "outcomes.sweep", "charges.sweep", "holds.sweep"] {
+        assert!(!known.contains(&internal));
+    }
+}
