@@ -67,6 +67,71 @@ fn every_page_says_what_happens() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A link that leads nowhere, or a test that is named and is not there, is an empty promise.
+#[test]
+fn links_and_named_tests_are_there() {
+    let mut sources = String::new();
+    for folder in ["crates", "examples", "xtask"] {
+        read_all(&root().join(folder), &mut sources);
+    }
+    let codes = std::fs::read_to_string(root().join("docs/reference/codes.md")).unwrap();
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let text = std::fs::read_to_string(root().join(&page)).unwrap();
+        let folder = root().join(&page).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { root().join(&page) } else { folder.join(file) };
+            let there = target.is_dir()
+                || heads(&target).is_some_and(|heads| {
+                    place.is_empty() || heads.iter().any(|head| head == place)
+                });
+            if !link.contains("://") && !there {
+                wrong.push(format!("{}: {link}", page.display()));
+            }
+        }
+        for name in text.split('`').skip(1).step_by(2) {
+            let named = 2 < name.matches('_').count()
+                && name
+                    .chars()
+                    .all(|sign| sign.is_ascii_lowercase() || matches!(sign, '_' | '0'..='9'));
+            let there = sources.contains(&format!("fn {name}("))
+                || codes.contains(&format!("`{name}`"))
+                || metric(name).is_some_and(|name| sources.contains(&name));
+            if named && !there {
+                wrong.push(format!("{}: no test or code is called {name}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn read_all(folder: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, into);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            into.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// A metric as the source names it.
+fn metric(name: &str) -> Option<String> {
+    name.strip_prefix("bellpunch_").map(|name| format!("\"{name}\""))
+}
+
+/// The headings of a file as links name them. `None`: there is no such file.
+fn heads(file: &Path) -> Option<Vec<String>> {
+    let text = std::fs::read(file).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let heads = text.lines().filter_map(|line| line.strip_prefix("## "));
+    let named = |sign: &char| sign.is_alphanumeric() || matches!(sign, ' ' | '-' | '_');
+    let link = |head: &str| head.chars().filter(named).collect::<String>().to_lowercase();
+    Some(heads.map(|head| link(head).replace(' ', "-")).collect())
+}
+
 /// A page whose answers are wrong is found out, or the test above proves nothing.
 #[test]
 fn a_page_that_lies_is_found_out() {
