@@ -6,7 +6,8 @@
 //!   page is one session: one folder, one server on it, started when it is first asked.
 //! * `toml`: a configuration that `bellpunch serve --check` accepts.
 //! * `sh`: commands that build the project, out of a closed list.
-//! * `rust`: compiled as a doctest elsewhere. `text`: prose.
+//! * `rust`: in the README, a doctest of the library. `rust,ignore`: lines out of the examples.
+//! * `text`, or no name: prose.
 //!
 //! Anything else is an error, never skipped. In what a command prints, `…` stands for any text, a
 //! line of its own for any lines, `…` in a JSON object for further members, and `"$NAME"` for a
@@ -65,6 +66,91 @@ fn every_page_says_what_happens() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The table of the README is that of the demonstration: its attacks, and what should pass.
+#[test]
+fn the_table_is_that_of_the_demonstration() {
+    let page = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let table = page.split("```text\n").find(|block| block.starts_with("attack ")).unwrap();
+    let table = table.split("```").next().unwrap();
+    let mut attacks = String::new();
+    read_all(&root().join("examples/races"), &mut attacks);
+    let rows: Vec<&str> = table.lines().skip(1).filter(|line| line.ends_with("exact")).collect();
+    assert_eq!(rows.len(), attacks.matches("let name = \"").count());
+    for row in rows {
+        let (name, numbers) = row.split_at(53);
+        assert!(attacks.contains(&format!("\"{}\"", name.trim())), "{name}");
+        let numbers: Vec<u64> =
+            numbers.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let [_, should_pass, _, passed] = numbers[..] else { panic!("{row}") };
+        assert_eq!(should_pass, passed, "{row}");
+    }
+}
+
+/// A link that leads nowhere, or a test that is named and is not there, is an empty promise.
+#[test]
+fn links_and_named_tests_are_there() {
+    let mut sources = String::new();
+    for folder in ["crates", "examples", "xtask"] {
+        read_all(&root().join(folder), &mut sources);
+    }
+    let codes = std::fs::read_to_string(root().join("docs/reference/codes.md")).unwrap();
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let text = std::fs::read_to_string(root().join(&page)).unwrap();
+        let folder = root().join(&page).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { root().join(&page) } else { folder.join(file) };
+            let there = target.is_dir()
+                || heads(&target).is_some_and(|heads| {
+                    place.is_empty() || heads.iter().any(|head| head == place)
+                });
+            if !link.contains("://") && !there {
+                wrong.push(format!("{}: {link}", page.display()));
+            }
+        }
+        for name in text.split('`').skip(1).step_by(2) {
+            let named = 2 < name.matches('_').count()
+                && name
+                    .chars()
+                    .all(|sign| sign.is_ascii_lowercase() || matches!(sign, '_' | '0'..='9'));
+            let there = sources.contains(&format!("fn {name}("))
+                || codes.contains(&format!("`{name}`"))
+                || metric(name).is_some_and(|name| sources.contains(&name));
+            if named && !there {
+                wrong.push(format!("{}: no test or code is called {name}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn read_all(folder: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, into);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            into.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// A metric as the source names it.
+fn metric(name: &str) -> Option<String> {
+    name.strip_prefix("bellpunch_").map(|name| format!("\"{name}\""))
+}
+
+/// The headings of a file as links name them. `None`: there is no such file.
+fn heads(file: &Path) -> Option<Vec<String>> {
+    let text = std::fs::read(file).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let heads = text.lines().filter_map(|line| line.strip_prefix("## "));
+    let named = |sign: &char| sign.is_alphanumeric() || matches!(sign, ' ' | '-' | '_');
+    let link = |head: &str| head.chars().filter(named).collect::<String>().to_lowercase();
+    Some(heads.map(|head| link(head).replace(' ', "-")).collect())
 }
 
 /// A page whose answers are wrong is found out, or the test above proves nothing.
@@ -152,7 +238,10 @@ impl Page {
         }
         self.out.extend_from_slice(block);
         match language {
-            "rust" | "rust,ignore" | "text" | "" => Ok(()),
+            "text" | "" => Ok(()),
+            // A doctest of the library.
+            "rust" if self.path == Path::new("README.md") => Ok(()),
+            "rust,ignore" => excerpt(block),
             "toml" => {
                 let file = session.folder.path().join("page.toml");
                 std::fs::write(&file, block.join("\n")).unwrap();
@@ -197,6 +286,17 @@ impl Page {
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+}
+
+/// Whether each line of an excerpt stands in an example; one with `…` is the page's own.
+fn excerpt(block: &[String]) -> Result<(), String> {
+    let mut examples = String::new();
+    read_all(&root().join("examples"), &mut examples);
+    let there = |line: &str| line.contains('…') || examples.lines().any(|real| real.trim() == line);
+    match block.iter().map(|line| line.trim()).find(|line| !there(line)) {
+        Some(line) => Err(format!("`{line}` stands in no example")),
+        None => Ok(()),
     }
 }
 
