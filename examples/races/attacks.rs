@@ -128,31 +128,40 @@ async fn session_twice((naive, ours): Targets) -> Result<Row, Fault> {
 }
 
 /// Sessions of 50 ms, each redeemed about when it expires: none may be used at or after its end.
-async fn session_late((naive, ours): Targets) -> Result<Row, Fault> {
-    const SESSIONS: u64 = 40;
-    const TTL_MS: u64 = 50;
-    let mut late = Vec::new();
-    for target in [naive, ours] {
-        let mut tasks = JoinSet::new();
-        for place in 0..SESSIONS {
-            tasks.spawn(async move {
-                let mut client = Client::connect(target.address()).await?;
-                let wait = Duration::from_millis(TTL_MS - 10 + place / 4);
-                match target {
-                    Target::Naive(_) => naive_late(&mut client, (place, TTL_MS), wait).await,
-                    Target::Bellpunch(_) => ours_late(&mut client, TTL_MS, wait).await,
-                }
-            });
+/// On a machine so busy that every request comes after the end, the twin refuses them all and
+/// nothing was shown; then longer sessions are tried, at both.
+async fn session_late(targets: Targets) -> Result<Row, Fault> {
+    const SESSIONS: usize = 40;
+    let (mut naive, mut bellpunch) = (0, 0);
+    for ttl_ms in [50, 200, 800, 3_200] {
+        naive += late(targets.0, SESSIONS, ttl_ms).await?;
+        bellpunch += late(targets.1, SESSIONS, ttl_ms).await?;
+        if 0 < naive {
+            break;
         }
-        let mut count = 0;
-        while let Some(task) = tasks.join_next().await {
-            count += usize::from(task??);
-        }
-        late.push(count);
     }
     let name = "redemption session, used at or after it expired";
-    let attempted = usize::try_from(SESSIONS)?;
-    Ok(Row { name, attempted, should_pass: 0, naive: late[0], bellpunch: late[1] })
+    Ok(Row { name, attempted: SESSIONS, should_pass: 0, naive, bellpunch })
+}
+
+/// How many sessions were used at or after their end.
+async fn late(target: Target, sessions: usize, ttl_ms: u64) -> Result<usize, Fault> {
+    let mut tasks = JoinSet::new();
+    for place in 0..u64::try_from(sessions)? {
+        tasks.spawn(async move {
+            let mut client = Client::connect(target.address()).await?;
+            let wait = Duration::from_millis(ttl_ms - 10 + place / 4);
+            match target {
+                Target::Naive(_) => naive_late(&mut client, (place, ttl_ms), wait).await,
+                Target::Bellpunch(_) => ours_late(&mut client, ttl_ms, wait).await,
+            }
+        });
+    }
+    let mut count = 0;
+    while let Some(task) = tasks.join_next().await {
+        count += usize::from(task??);
+    }
+    Ok(count)
 }
 
 async fn naive_late(
