@@ -100,7 +100,7 @@ pub(crate) struct ServeArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
     /// The store
-    #[arg(long, value_name = "URL", default_value = DEFAULT_STORE)]
+    #[arg(long, global = true, value_name = "URL", default_value = DEFAULT_STORE)]
     pub(crate) store: String,
     #[command(subcommand)]
     pub(crate) what: Inspect,

@@ -122,6 +122,15 @@ fn shape_error(field: String, message: &str) -> ShapeError {
             return ShapeError { code: kind.code(), field, reason: reason.to_owned() };
         }
     }
+    // The name of a Rust type tells a caller nothing.
+    let (before, after) = message.split_once("expected struct ").unwrap_or((message, ""));
+    let message = &match after {
+        "" => before.to_owned(),
+        after => {
+            let rest = after.split_once(' ').map_or("", |(_, rest)| rest);
+            format!("{before}expected an object {rest}").trim_end().to_owned()
+        }
+    };
     // `missing field `units`` names a field that the path cannot point at.
     let named = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
     let field = match named {
@@ -129,7 +138,7 @@ fn shape_error(field: String, message: &str) -> ShapeError {
         Some(name) => format!("{field}.{name}"),
         None => field,
     };
-    ShapeError { code: "invalid_request", field, reason: message.to_owned() }
+    ShapeError { code: "invalid_request", field, reason: message.clone() }
 }
 
 /// All commands that have a wire name.

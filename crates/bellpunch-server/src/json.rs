@@ -238,8 +238,13 @@ pub(crate) fn to_milliseconds(name: &str) -> String {
 /// The same error in the wire's names.
 pub(crate) fn outward_error(error: ShapeError) -> ShapeError {
     let field: Vec<_> = error.field.split('.').map(to_milliseconds).collect();
-    let reason = error.reason.replace("_ns`", "_ms`");
-    ShapeError { code: error.code, field: field.join("."), reason }
+    let reason = error.reason.replace("_ns`", "_ms`").replace("_ns ", "_ms ");
+    let field = match reason.strip_suffix(" is missing") {
+        // What is missing has no place of its own; its name is in the reason.
+        Some(name) if error.field.is_empty() && !name.contains(' ') => name.to_owned(),
+        Some(_) | None => field.join("."),
+    };
+    ShapeError { code: error.code, field, reason }
 }
 
 #[cfg(test)]

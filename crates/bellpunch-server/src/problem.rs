@@ -268,9 +268,16 @@ impl std::ops::DerefMut for Problem {
 
 impl From<ShapeError> for Problem {
     fn from(error: ShapeError) -> Self {
+        let right = match error.code {
+            "invalid_units" | "invalid_amount" => {
+                "; right is an integer from 1 to 9007199254740991, without fraction or exponent"
+            }
+            "name_invalid" => "; right are 1 to 256 bytes of UTF-8 without control characters",
+            _ => "",
+        };
         let detail = match error.field.as_str() {
-            "" => error.reason.clone(),
-            field => format!("`{field}`: {}", error.reason),
+            "" => format!("{}{right}", error.reason),
+            field => format!("`{field}`: {}{right}", error.reason),
         };
         Self::new(error.code).detail(detail).with("field", error.field).with("reason", error.reason)
     }

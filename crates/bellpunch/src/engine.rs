@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bellpunch_core::{
     AnyCommand, Command, Fingerprint, IdempotencyKey, Key, Partition, Reply, Request, Timestamp,
 };
-use bellpunch_store::{Clock, Failure, FailureKind, Page, PartitionPage, Scan, Store};
+use bellpunch_store::{Clock, Failure, FailureKind, Guarantee, Page, PartitionPage, Scan, Store};
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -146,6 +146,7 @@ impl Engine {
         commands: Vec<Arc<dyn AnyCommand>>,
         options: CallOptions,
     ) -> Result<AnyOutcome, Error> {
+        self.check_store()?;
         let key = options.key.map(|key| {
             let fingerprint = fingerprint(partition, &commands);
             (key, fingerprint)
@@ -234,6 +235,19 @@ impl Engine {
         Key::new(format!("{:032x}", random())).expect("hex digits are a legal name")
     }
 
+    /// Refuses a store whose commits are not whole or not at all: no rule would hold on it.
+    fn check_store(&self) -> Result<(), Error> {
+        let properties = self.0.store.properties();
+        match properties.guarantee {
+            Guarantee::Atomic => Ok(()),
+            Guarantee::BestEffort => {
+                let name = properties.name;
+                let message = format!("the store {name} is best-effort: use one that is atomic");
+                Err(Error::new(ErrorKind::StoreUnavailable, message))
+            }
+        }
+    }
+
     /// Whether commands are taken, and the store answers.
     ///
     /// # Errors
@@ -242,6 +256,7 @@ impl Engine {
         if self.0.draining.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Draining, "this node is stopping"));
         }
+        self.check_store()?;
         self.partitions(None, 1).await.map(drop)
     }
 

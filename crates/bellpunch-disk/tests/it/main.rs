@@ -6,6 +6,7 @@
 mod crash;
 mod flips;
 mod golden;
+mod kill;
 mod kit;
 mod store;
 mod workload;

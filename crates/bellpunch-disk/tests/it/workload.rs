@@ -143,15 +143,26 @@ impl Workload {
         self.commits.push(commit.clone());
     }
 
-    /// Sends one call of a few commits, and does the same to the model. Gives how many states were
-    /// reached by then.
-    pub(crate) fn step(&mut self, store: &dyn Store) -> usize {
+    /// Goes on with other commits from here.
+    pub(crate) fn reseed(&mut self, seed: u64) {
+        self.seed = seed | 1;
+    }
+
+    /// The commits of one call, done to the model.
+    pub(crate) fn call(&mut self) -> Vec<Arc<Commit>> {
         let mut commits = Vec::new();
         for _ in 0..=self.draw(3) {
             let commit = self.commit();
             self.apply(&commit);
             commits.push(Arc::new(commit));
         }
+        commits
+    }
+
+    /// Sends one call of a few commits, and does the same to the model. Gives how many states were
+    /// reached by then.
+    pub(crate) fn step(&mut self, store: &dyn Store) -> usize {
+        let commits = self.call();
         for result in block_on(store.commit(commits)) {
             assert!(matches!(result, CommitResult::Committed { .. }), "{result:?}");
         }

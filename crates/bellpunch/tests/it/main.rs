@@ -1,4 +1,5 @@
 //! The engine as its callers see it, on every backend.
 
+mod best_effort;
 mod scripts;
 mod world;
