@@ -48,9 +48,10 @@ mod schema;
 mod secret;
 mod serve;
 mod sweep;
+mod usage;
 
 pub use config::{
-    Config, DrainConfig, HttpConfig, IdempotencyConfig, KeyRequired, LegacyRateLimit, LogConfig,
-    LogFormat, LogLevel, SecurityConfig, Size, Span, UploadsConfig,
+    Config, DrainConfig, HttpConfig, IdempotencyConfig, KeyRequired, LegacyRateLimit,
+    LogConfig, LogFormat, LogLevel, SecurityConfig, Size, Span, UploadsConfig,
 };
 pub use serve::{Components, ServeError, serve};
