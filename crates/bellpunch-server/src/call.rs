@@ -13,10 +13,11 @@ use serde_json::{Map, Value, json};
 
 use crate::app::{Answer, App, Ask};
 use crate::config::KeyRequired;
+use crate::metrics::Used;
 use crate::problem::{Decided, Problem};
 use crate::reserved::PAYLOAD_MAX;
 use crate::route::{Captures, OF_THE_DOOR};
-use crate::{headers, json, reply, secret};
+use crate::{headers, json, reply, secret, usage};
 
 /// The largest body of one command.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -37,6 +38,8 @@ pub(crate) struct Prepared {
     pub(crate) spec: &'static CommandSpec,
     pub(crate) command: Arc<dyn AnyCommand>,
     pub(crate) made: Option<secret::Made>,
+    /// What it takes of limits.
+    pub(crate) asked: Vec<usage::Asked>,
 }
 
 /// Reads a body of at most `bytes_max` within the body timeout. A declared length is tested first.
@@ -105,9 +108,10 @@ pub(crate) fn prepare_own(
     if TAKING.contains(&spec.name) {
         refuse_zero("", &content)?;
     }
+    let asked = usage::asked(spec.name, &content);
     json::inward(spec.name, &mut content)?;
     let command = (spec.parse)(Value::Object(content)).map_err(json::outward_error)?;
-    Ok(Prepared { spec, command, made })
+    Ok(Prepared { spec, command, made, asked })
 }
 
 /// A protocol that has a cost of 0 passes it to the rules; this one has dry runs and reads.
@@ -187,6 +191,9 @@ impl App {
         match self.engine.send(partition, commands, options).await {
             Ok(AnyOutcome::Accepted(receipt)) => Ok(receipt),
             Ok(AnyOutcome::Rejected(refusal)) => {
+                if refusal.rejection.code == "too_many_keys" {
+                    self.metrics.used(Used::TooManyKeys, 1);
+                }
                 let index = listed.then_some(refusal.index);
                 let decided = Decided {
                     at: refusal.at,
@@ -359,7 +366,7 @@ pub(crate) async fn commands(app: &App, ask: Ask<'_>) -> Result<Answer, Problem>
     if receipt.replayed {
         app.metrics.replay("commands");
     }
-    Ok(reply::of_list(partition, &prepared, &receipt))
+    Ok(reply::of_list(app, partition, &prepared, &receipt))
 }
 
 /// A batch: each is decided, keyed and answered on its own. They are sent at once, in order, so

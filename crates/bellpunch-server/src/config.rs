@@ -18,6 +18,8 @@ pub struct Config {
     pub uploads: UploadsConfig,
     /// Idempotency keys.
     pub idempotency: IdempotencyConfig,
+    /// The auditor.
+    pub audit: AuditConfig,
     /// Stopping.
     pub drain: DrainConfig,
     /// Log lines.
@@ -139,6 +141,21 @@ pub enum KeyRequired {
     All,
 }
 
+/// The auditor.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct AuditConfig {
+    /// How long it rests between two rounds; `off`: it does not run.
+    pub period: Pause,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { period: Pause(Duration::from_secs(300)) }
+    }
+}
+
 /// Stopping.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -258,6 +275,42 @@ impl std::fmt::Display for Span {
     }
 }
 
+/// A span of time, or `off`.
+///
+/// ```
+/// use bellpunch_server::Pause;
+/// assert_eq!("5m".parse::<Pause>()?.get().as_secs(), 300);
+/// assert!("off".parse::<Pause>()?.get().is_zero() && "0".parse::<Pause>()?.get().is_zero());
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Pause(Duration);
+
+impl Pause {
+    /// The span; none if it is off.
+    #[must_use]
+    pub const fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl std::str::FromStr for Pause {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" | "0" => Ok(Self(Duration::ZERO)),
+            span => span.parse::<Span>().map(|span| Self(span.get())),
+        }
+    }
+}
+
+impl std::fmt::Display for Pause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_zero() { f.write_str("off") } else { Span(self.0).fmt(f) }
+    }
+}
+
 /// A count of bytes, written as a number and `B`, `KiB`, `MiB` or `GiB`.
 ///
 /// ```
@@ -327,4 +380,4 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(Span Size);
+as_text!(Span Pause Size);

@@ -28,6 +28,7 @@
 //! ```
 
 mod app;
+mod audit;
 mod blob;
 mod call;
 mod config;
@@ -48,9 +49,10 @@ mod schema;
 mod secret;
 mod serve;
 mod sweep;
+mod usage;
 
 pub use config::{
-    Config, DrainConfig, HttpConfig, IdempotencyConfig, KeyRequired, LegacyRateLimit, LogConfig,
-    LogFormat, LogLevel, SecurityConfig, Size, Span, UploadsConfig,
+    AuditConfig, Config, DrainConfig, HttpConfig, IdempotencyConfig, KeyRequired, LegacyRateLimit,
+    LogConfig, LogFormat, LogLevel, Pause, SecurityConfig, Size, Span, UploadsConfig,
 };
 pub use serve::{Components, ServeError, serve};

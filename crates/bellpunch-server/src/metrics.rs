@@ -7,32 +7,15 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bellpunch::Engine;
+use bellpunch::{BATCH_COMMANDS, COMMIT_MICROS, Engine, Histogram};
 
 use crate::log::Line;
 
-/// Upper bounds of the histogram, in microseconds, and how they are written.
-const BUCKETS: [(u64, &str); 12] = [
-    (100, "0.0001"),
-    (250, "0.00025"),
-    (500, "0.0005"),
-    (1_000, "0.001"),
-    (2_500, "0.0025"),
-    (5_000, "0.005"),
-    (10_000, "0.01"),
-    (25_000, "0.025"),
-    (100_000, "0.1"),
-    (500_000, "0.5"),
-    (2_500_000, "2.5"),
-    (10_000_000, "10"),
+/// How the bounds of [`COMMIT_MICROS`] are written in seconds.
+const SECONDS: [&str; 12] = [
+    "0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.1", "0.5",
+    "2.5", "10",
 ];
-
-#[derive(Clone, Debug, Default)]
-struct Histogram {
-    buckets: [u64; 12],
-    count: u64,
-    micros: u64,
-}
 
 type CommandLabel = (String, &'static str);
 
@@ -41,6 +24,74 @@ struct Counts {
     commands: BTreeMap<CommandLabel, Histogram>,
     rejections: BTreeMap<(String, String), u64>,
     replays: BTreeMap<String, u64>,
+    usage: BTreeMap<Used, u64>,
+    gauges: BTreeMap<(Gauge, &'static str), u64>,
+    violations: BTreeMap<String, u64>,
+    audited_at_seconds: u64,
+}
+
+/// What is counted of quotas and rate limits. The label says `quota`, or `other` of a rate: the
+/// names of policies are the callers', and without bound.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Used {
+    Charged(&'static str),
+    Refunded(&'static str),
+    ShadowRejection(&'static str),
+    TooManyKeys,
+    HoldEnded(&'static str),
+}
+
+/// What the auditor counts in its round.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Gauge {
+    HoldsOpen,
+    RateCounters,
+}
+
+impl Counts {
+    fn usage(&self, text: &mut Text) {
+        let count = |used: Used| self.usage.get(&used).copied().unwrap_or_default();
+        let both = ["quota", "other"];
+        let mut each = |name,
+                        help,
+                        (label, known): (&str, &[&'static str]),
+                        used: fn(&'static str) -> Used| {
+            text.head(name, "counter", help);
+            for value in known {
+                text.value(name, &format!("{label}=\"{value}\""), count(used(value)));
+            }
+        };
+        let policies: (&str, &[&str]) = ("policy", &both);
+        each("units_charged_total", "Units charged.", policies, Used::Charged);
+        each("units_refunded_total", "Units given back.", policies, Used::Refunded);
+        let rates: (&str, &[&str]) = ("policy", &["other"]);
+        let help = "A shadow policy would have said no.";
+        each("shadow_rejections_total", help, rates, Used::ShadowRejection);
+        let help = "No place for one more key.";
+        each("too_many_keys_total", help, rates, |_| Used::TooManyKeys);
+        let ends: (&str, &[&str]) = ("how", &["captured", "voided"]);
+        each("holds_ended_total", "Holds ended by a command.", ends, Used::HoldEnded);
+        let gauges = [
+            ("holds_open", "Open holds, as last audited.", Gauge::HoldsOpen),
+            ("rate_counters", "Counters of rate limits, as last audited.", Gauge::RateCounters),
+        ];
+        for (name, help, gauge) in gauges {
+            text.head(name, "gauge", help);
+            for ((_, label), count) in self.gauges.iter().filter(|((known, _), _)| *known == gauge)
+            {
+                text.value(name, &format!("policy=\"{label}\""), *count);
+            }
+        }
+    }
+
+    fn audit(&self, text: &mut Text) {
+        text.head("audit_violations", "gauge", "What the last audit found, by check.");
+        for (check, count) in &self.violations {
+            text.value("audit_violations", &format!("check=\"{check}\""), *count);
+        }
+        text.head("audit_last_success_seconds", "gauge", "When the last audit was finished.");
+        text.value("audit_last_success_seconds", "", self.audited_at_seconds);
+    }
 }
 
 /// What the doors count.
@@ -68,13 +119,7 @@ impl Metrics {
             *count = count.saturating_add(1);
         }
         let histogram = counts.commands.entry((command, outcome)).or_default();
-        histogram.count = histogram.count.saturating_add(1);
-        histogram.micros = histogram.micros.saturating_add(micros);
-        for (count, (bound, _)) in histogram.buckets.iter_mut().zip(BUCKETS) {
-            if micros <= bound {
-                *count = count.saturating_add(1);
-            }
-        }
+        histogram.observe(&COMMIT_MICROS, micros);
     }
 
     /// A receipt was told again.
@@ -82,6 +127,26 @@ impl Metrics {
         let mut counts = self.counts.lock().expect("no code panics while it holds this lock");
         let count = counts.replays.entry(command.to_owned()).or_default();
         *count = count.saturating_add(1);
+    }
+
+    /// Something was used, given back, or refused a place.
+    pub(crate) fn used(&self, used: Used, count: u64) {
+        let mut counts = self.counts.lock().expect("no code panics while it holds this lock");
+        let sum = counts.usage.entry(used).or_default();
+        *sum = sum.saturating_add(count);
+    }
+
+    /// An audit was finished: the counts of its checks and of what it saw.
+    pub(crate) fn audited(
+        &self,
+        at_seconds: u64,
+        violations: BTreeMap<String, u64>,
+        gauges: BTreeMap<(Gauge, &'static str), u64>,
+    ) {
+        let mut counts = self.counts.lock().expect("no code panics while it holds this lock");
+        counts.audited_at_seconds = at_seconds;
+        counts.violations = violations;
+        counts.gauges = gauges;
     }
 
     /// Prometheus text.
@@ -102,16 +167,7 @@ impl Metrics {
         text.head("command_seconds", "histogram", "Seconds from request to answer.");
         for ((command, outcome), histogram) in &counts.commands {
             let labels = format!("door=\"http\",command=\"{command}\",outcome=\"{outcome}\"");
-            for (count, (_, bound)) in histogram.buckets.iter().zip(BUCKETS) {
-                let labels = format!("{labels},le=\"{bound}\"");
-                text.value("command_seconds_bucket", &labels, *count);
-            }
-            let all = format!("{labels},le=\"+Inf\"");
-            text.value("command_seconds_bucket", &all, histogram.count);
-            let whole = histogram.micros.checked_div(1_000_000).unwrap_or_default();
-            let rest = histogram.micros.checked_rem(1_000_000).unwrap_or_default();
-            text.line(&format!("bellpunch_command_seconds_sum{{{labels}}} {whole}.{rest:06}"));
-            text.value("command_seconds_count", &labels, histogram.count);
+            text.seconds("command_seconds", &labels, histogram);
         }
         text.head("rejections_total", "counter", "Answers that were not 2xx, by code.");
         for ((command, code), count) in &counts.rejections {
@@ -122,6 +178,8 @@ impl Metrics {
         for (command, count) in &counts.replays {
             text.value("replays_total", &format!("command=\"{command}\""), *count);
         }
+        counts.usage(text);
+        counts.audit(text);
         drop(counts);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         for (name, kind, help, count) in [
@@ -159,8 +217,26 @@ impl Metrics {
             let labels = format!("backend=\"{backend}\",result=\"{result}\"");
             text.value("commits_total", &labels, count);
         }
+        text.head("commit_seconds", "histogram", "Seconds of a commit, by result.");
+        for (result, histogram) in results.iter().zip(&stats.commit_micros) {
+            let labels = format!("backend=\"{backend}\",result=\"{result}\"");
+            text.seconds("commit_seconds", &labels, histogram);
+        }
+        text.head("batch_commands", "histogram", "Commands of a batch.");
+        for (count, bound) in stats.batch_commands.buckets.iter().zip(BATCH_COMMANDS) {
+            text.value("batch_commands_bucket", &format!("le=\"{bound}\""), *count);
+        }
+        text.value("batch_commands_bucket", "le=\"+Inf\"", stats.batch_commands.count);
+        text.value("batch_commands_sum", "", stats.batch_commands.sum);
+        text.value("batch_commands_count", "", stats.batch_commands.count);
+        text.head("clock_skew_seconds", "gauge", "This clock ahead of the store's.");
+        let sign = if stats.clock_skew_nanos < 0 { "-" } else { "" };
+        let skew = stats.clock_skew_nanos.unsigned_abs().div_ceil(1_000);
+        text.line(&format!("bellpunch_clock_skew_seconds {sign}{}", seconds(skew)));
         text.head("storeless_decisions_total", "counter", "Decisions without the store.");
-        for (mode, count) in ["open", "local"].iter().zip(stats.storeless) {
+        // No rule answers from a cache yet: the count is there, and 0.
+        let [open, local] = stats.storeless;
+        for (mode, count) in [("open", open), ("local", local), ("cache", 0)] {
             text.value("storeless_decisions_total", &format!("mode=\"{mode}\""), count);
         }
         for (name, kind, help, count) in [
@@ -186,6 +262,7 @@ impl Metrics {
                 "Unknown fates found out.",
                 stats.unknown_resolved,
             ),
+            ("clock_steps_total", "counter", "The clock went back.", stats.clock_steps),
             ("panics_total", "counter", "Rules that panicked.", stats.panics),
             ("cache_bytes", "gauge", "Bytes of decoded records.", stats.cache_bytes),
         ] {
@@ -196,6 +273,12 @@ impl Metrics {
         let labels = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
         text.value("build_info", &labels, 1);
     }
+}
+
+fn seconds(micros: u64) -> String {
+    let whole = micros.checked_div(1_000_000).unwrap_or_default();
+    let rest = micros.checked_rem(1_000_000).unwrap_or_default();
+    format!("{whole}.{rest:06}")
 }
 
 #[derive(Default)]
@@ -213,6 +296,15 @@ impl Text {
         } else {
             self.line(&format!("bellpunch_{name}{{{labels}}} {count}"));
         }
+    }
+
+    fn seconds(&mut self, name: &str, labels: &str, histogram: &Histogram) {
+        for (count, bound) in histogram.buckets.iter().zip(SECONDS) {
+            self.value(&format!("{name}_bucket"), &format!("{labels},le=\"{bound}\""), *count);
+        }
+        self.value(&format!("{name}_bucket"), &format!("{labels},le=\"+Inf\""), histogram.count);
+        self.line(&format!("bellpunch_{name}_sum{{{labels}}} {}", seconds(histogram.sum)));
+        self.value(&format!("{name}_count"), labels, histogram.count);
     }
 
     fn line(&mut self, line: &str) {

@@ -11,6 +11,7 @@ use crate::call::Prepared;
 use crate::config::LegacyRateLimit;
 use crate::json;
 use crate::problem::{Problem, header};
+use crate::usage;
 
 /// What stands in one segment of a path as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -87,6 +88,8 @@ pub(crate) fn of_one(
     for reply in &receipt.replies {
         merge(&mut body, reply.to_json());
     }
+    let asked = (prepared.spec.name, prepared.asked.as_slice());
+    usage::note(app, partition, asked, (receipt, &body));
     if let Some(made) = prepared.made.filter(|_| !receipt.replayed && !receipt.dry_run) {
         body.remove("secret_withheld");
         body.insert("secret".to_owned(), made.show().into());
@@ -116,6 +119,7 @@ pub(crate) fn of_one(
 
 /// The answer of a list.
 pub(crate) fn of_list(
+    app: &App,
     partition: &Partition,
     prepared: &[Prepared],
     receipt: &AnyReceipt,
@@ -131,6 +135,8 @@ pub(crate) fn of_list(
             result.insert("versions".to_owned(), json!(versions));
         }
         merge(&mut result, reply.to_json());
+        let asked = (prepared.spec.name, prepared.asked.as_slice());
+        usage::note(app, partition, asked, (receipt, &result));
         if let Some(made) = prepared.made.as_ref().filter(|_| !receipt.replayed) {
             result.remove("secret_withheld");
             result.insert("secret".to_owned(), made.show().into());

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::app::App;
 use crate::config::{Config, LogLevel};
-use crate::{connection, sweep};
+use crate::{audit, connection, sweep};
 
 /// How long to wait after a connection could not be taken.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
@@ -153,5 +153,6 @@ async fn run(
         },
         () = accept => Ok(()),
         () = sweep::run(&app) => Ok(()),
+        () = audit::run(&app) => Ok(()),
     }
 }

@@ -208,12 +208,66 @@ impl Default for EngineConfig {
     }
 }
 
+/// Counts of values up to bounds, for metrics.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Histogram {
+    /// Values at most as large as the bound of the same place, as the caller knows them.
+    pub buckets: [u64; 12],
+    /// All values.
+    pub count: u64,
+    /// Their sum.
+    pub sum: u64,
+}
+
+/// Upper bounds of the seconds of a commit, in microseconds.
+pub const COMMIT_MICROS: [u64; 12] =
+    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000, 10_000_000];
+/// Upper bounds of the commands of a batch.
+pub const BATCH_COMMANDS: [u64; 12] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 4_096];
+
+impl Histogram {
+    /// Counts a value.
+    ///
+    /// ```
+    /// use bellpunch::{BATCH_COMMANDS, Histogram};
+    /// let mut batches = Histogram::default();
+    /// batches.observe(&BATCH_COMMANDS, 3);
+    /// assert_eq!((batches.buckets[1], batches.buckets[2], batches.count), (0, 1, 1));
+    /// ```
+    pub fn observe(&mut self, bounds: &[u64; 12], value: u64) {
+        for (count, bound) in self.buckets.iter_mut().zip(bounds) {
+            if value <= *bound {
+                *count = count.saturating_add(1);
+            }
+        }
+        self.count = self.count.saturating_add(1);
+        self.sum = self.sum.saturating_add(value);
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, count) in self.buckets.iter_mut().zip(other.buckets) {
+            *sum = sum.saturating_add(count);
+        }
+        self.count = self.count.saturating_add(other.count);
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+}
+
 /// Counts since the start, for metrics.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct EngineStats {
     /// Commits by result, in the order committed, conflict, too late, clock ahead, unknown, failed.
     pub commits: [u64; 6],
+    /// Microseconds of commits by result, in the same order, within [`COMMIT_MICROS`].
+    pub commit_micros: [Histogram; 6],
+    /// Commands of each batch that was sent, within [`BATCH_COMMANDS`].
+    pub batch_commands: Histogram,
+    /// How often the clock was earlier than before.
+    pub clock_steps: u64,
+    /// Nanoseconds that this node's clock is ahead of the store's, as far as the last commit can
+    /// tell; less than 0: behind.
+    pub clock_skew_nanos: i64,
     /// Commands in all commits.
     pub commands_committed: u64,
     /// Commands that wait now.
@@ -241,6 +295,15 @@ impl EngineStats {
     pub(crate) fn add(&mut self, other: &Self) {
         for (sum, count) in self.commits.iter_mut().zip(other.commits) {
             *sum = sum.saturating_add(count);
+        }
+        for (sum, micros) in self.commit_micros.iter_mut().zip(&other.commit_micros) {
+            sum.add(micros);
+        }
+        self.batch_commands.add(&other.batch_commands);
+        // All shards have one clock, and one store.
+        self.clock_steps = self.clock_steps.max(other.clock_steps);
+        if self.clock_skew_nanos.unsigned_abs() < other.clock_skew_nanos.unsigned_abs() {
+            self.clock_skew_nanos = other.clock_skew_nanos;
         }
         for (sum, count) in self.storeless.iter_mut().zip(other.storeless) {
             *sum = sum.saturating_add(count);

@@ -15,8 +15,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::api::COMMIT_MICROS;
 use crate::executor::{Caller, Executor, Input, Op, Output, ReadResult};
-use crate::{AnyOutcome, EngineConfig, EngineStats, Error};
+use crate::{AnyOutcome, EngineConfig, EngineStats, Error, Histogram};
 
 /// Messages that wait for a shard; above it, `overloaded`.
 pub(crate) const INBOX_MAX: usize = 65_536;
@@ -49,9 +50,32 @@ struct Shard {
     waiters: BTreeMap<Caller, oneshot::Sender<Answer>>,
     drained: Vec<oneshot::Sender<()>>,
     stats: Arc<Mutex<EngineStats>>,
+    watch: Watch,
 }
 
-type Pending = FuturesUnordered<BoxFuture<'static, Vec<Input>>>;
+/// What only the driver can measure: an executor has no clock.
+#[derive(Debug, Default)]
+struct Watch {
+    last: Option<Timestamp>,
+    clock_steps: u64,
+    clock_skew_nanos: i64,
+    commit_micros: [Histogram; 6],
+}
+
+/// What came of something that was waited for.
+struct Done {
+    inputs: Vec<Input>,
+    /// Of commits: when they were sent, and how long that took.
+    sent: Option<(Timestamp, std::time::Duration)>,
+}
+
+impl From<Input> for Done {
+    fn from(input: Input) -> Self {
+        Self { inputs: vec![input], sent: None }
+    }
+}
+
+type Pending = FuturesUnordered<BoxFuture<'static, Done>>;
 
 /// Starts a shard; its task ends when every sender of its inbox is gone.
 pub(crate) fn start(
@@ -68,6 +92,7 @@ pub(crate) fn start(
         waiters: BTreeMap::new(),
         drained: Vec::new(),
         stats: Arc::clone(&stats),
+        watch: Watch::default(),
     };
     tokio::spawn(shard.run(inbox));
     (sender, stats)
@@ -80,15 +105,16 @@ impl Shard {
         let mut open = true;
         while open || !pending.is_empty() {
             tokio::select! {
-                Some(inputs) = pending.next(), if !pending.is_empty() => {
-                    let now = self.clock.now();
-                    for input in inputs {
+                Some(done) = pending.next(), if !pending.is_empty() => {
+                    let now = self.watch.read(&*self.clock);
+                    self.watch.commits(&done, now);
+                    for input in done.inputs {
                         self.executor.handle(input, now);
                     }
                 }
                 taken = inbox.recv_many(&mut messages, TAKE_MAX), if open => {
                     open = 0 < taken;
-                    let now = self.clock.now();
+                    let now = self.watch.read(&*self.clock);
                     for message in messages.drain(..) {
                         self.take(message, now);
                     }
@@ -132,19 +158,19 @@ impl Shard {
                     let store = Arc::clone(&self.store);
                     pending.push(Box::pin(async move {
                         let result = read(&*store, &partition, (records, due), now).await;
-                        vec![Input::Read { op, result }]
+                        Input::Read { op, result }.into()
                     }));
                 }
                 Output::Resolve { op, partition, id } => {
                     let store = Arc::clone(&self.store);
                     pending.push(Box::pin(async move {
                         let result = store.resolve(&partition, id).await;
-                        vec![Input::Resolved { op, result }]
+                        Input::Resolved { op, result }.into()
                     }));
                 }
                 Output::Wake { op, after } => pending.push(Box::pin(async move {
                     tokio::time::sleep(after).await;
-                    vec![Input::Woke { op }]
+                    Input::Woke { op }.into()
                 })),
                 Output::Drained => {
                     for done in self.drained.drain(..) {
@@ -155,15 +181,79 @@ impl Shard {
         }
         if !ops.is_empty() {
             let store = Arc::clone(&self.store);
+            let (now, begun) = (self.watch.read(&*self.clock), tokio::time::Instant::now());
             pending.push(Box::pin(async move {
                 let results = store.commit(commits).await;
                 assert_eq!(results.len(), ops.len(), "a store answers each commit");
                 let ended = |(op, result): (Op, CommitResult)| Input::Committed { op, result };
-                ops.into_iter().zip(results).map(ended).collect()
+                let inputs = ops.into_iter().zip(results).map(ended).collect();
+                Done { inputs, sent: Some((now, begun.elapsed())) }
             }));
         }
-        *lock(&self.stats) = self.executor.stats();
+        *lock(&self.stats) = EngineStats {
+            commit_micros: self.watch.commit_micros,
+            clock_steps: self.watch.clock_steps,
+            clock_skew_nanos: self.watch.clock_skew_nanos,
+            ..self.executor.stats()
+        };
     }
+}
+
+impl Watch {
+    /// Reads the clock, and notes whether it went back.
+    fn read(&mut self, clock: &dyn Clock) -> Timestamp {
+        let now = clock.now();
+        if self.last.is_some_and(|last| now < last) {
+            self.clock_steps = self.clock_steps.saturating_add(1);
+        }
+        self.last = Some(now);
+        now
+    }
+
+    /// Notes how long commits took, and what the store's clock said.
+    fn commits(&mut self, done: &Done, now: Timestamp) {
+        let Some((sent, took)) = done.sent else { return };
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        for input in &done.inputs {
+            let Input::Committed { result, .. } = input else { continue };
+            if let Some(histogram) = self.commit_micros.get_mut(place_of(result)) {
+                histogram.observe(&COMMIT_MICROS, micros);
+            }
+            match result {
+                CommitResult::Committed { at: store }
+                | CommitResult::TooLate { store_time: store }
+                | CommitResult::ClockAhead { store_time: store } => {
+                    self.clock_skew_nanos = skew(*store, (sent, now));
+                }
+                CommitResult::Conflict { .. }
+                | CommitResult::Unknown
+                | CommitResult::Failed(_)
+                | _ => {}
+            }
+        }
+    }
+}
+
+/// The place of a result in what is counted by result.
+pub(crate) const fn place_of(result: &CommitResult) -> usize {
+    match result {
+        CommitResult::Committed { .. } => 0,
+        CommitResult::Conflict { .. } => 1,
+        CommitResult::TooLate { .. } => 2,
+        CommitResult::ClockAhead { .. } => 3,
+        CommitResult::Unknown => 4,
+        CommitResult::Failed(_) | _ => 5,
+    }
+}
+
+/// How far this node's clock is ahead of a store that read its own between `sent` and `ended`; 0
+/// if both may agree.
+fn skew(store: Timestamp, (sent, ended): (Timestamp, Timestamp)) -> i64 {
+    let nanos = |later: Timestamp, earlier: Timestamp| {
+        i64::try_from(later.nanos().saturating_sub(earlier.nanos())).unwrap_or(i64::MAX)
+    };
+    let ahead = nanos(sent, store);
+    if 0 < ahead { ahead } else { nanos(store, ended).saturating_neg() }
 }
 
 async fn read(
@@ -205,3 +295,6 @@ async fn read(
 pub(crate) fn lock(stats: &Mutex<EngineStats>) -> MutexGuard<'_, EngineStats> {
     stats.lock().expect("no code panics while it holds this lock")
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,8 +28,8 @@ mod executor;
 mod sweep;
 
 pub use api::{
-    AnyOutcome, AnyReceipt, CallOptions, EngineConfig, EngineStats, Error, ErrorKind, Outcome,
-    Receipt, Refusal,
+    AnyOutcome, AnyReceipt, BATCH_COMMANDS, COMMIT_MICROS, CallOptions, EngineConfig, EngineStats,
+    Error, ErrorKind, Histogram, Outcome, Receipt, Refusal,
 };
 pub use bellpunch_core::*;
 pub use bellpunch_store as store;

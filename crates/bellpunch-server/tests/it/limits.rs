@@ -308,3 +308,64 @@ async fn fields_tell_limit_window_rest_and_wait() {
         ("\"w\";q=3;w=60, \"g\";q=2;w=40", "\"w\";r=0;t=60, \"g\";r=0;t=20")
     );
 }
+
+#[tokio::test]
+async fn metrics_count_what_was_committed_and_have_no_names_of_callers() {
+    let server = with_quota(20).await;
+    let shadow = json!({
+        "algorithm": "gcra", "rate": 1, "period_ms": 3_600_000, "shadow": true
+    });
+    server.call("PUT", "/v1/p/policies/secret-policy", &shadow).await;
+    let bounded = json!({"algorithm": "gcra", "rate": 1, "period_ms": 3_600_000, "max_keys": 1});
+    server.call("PUT", "/v1/p/policies/narrow", &bounded).await;
+    for key in ["a", "b"] {
+        server.post("/v1/p/policies/narrow/consume", &json!({"key": key})).await;
+    }
+    let key = [("Idempotency-Key", "m-1")];
+    for _ in 0..2 {
+        let path = ("POST", "/v1/p/quotas/q/consume");
+        server.with_headers(path, &key, &json!({"units": 3})).await;
+    }
+    server.post("/v1/p/quotas/q/consume?dry_run=true", &json!({"units": 3})).await;
+    let rate = json!({"policy": "secret-policy", "key": "secret-key"});
+    let items = json!([{"quota": "q", "units": 2}, rate]);
+    for _ in 0..2 {
+        server.post("/v1/p/checks", &json!({"items": items})).await;
+    }
+    let hold = json!({"id": "h", "items": [{"quota": "q", "units": 4}], "ttl_ms": 60_000});
+    server.post("/v1/p/holds", &hold).await;
+    server.post("/v1/p/holds/h/capture", &json!({})).await;
+    server.post("/v1/p/quotas/q/refund", &json!({"units": 1})).await;
+    let text = String::from_utf8(server.get("/metrics").await.bytes).unwrap();
+    for line in [
+        "bellpunch_units_charged_total{policy=\"quota\"} 11",
+        "bellpunch_units_charged_total{policy=\"other\"} 2",
+        "bellpunch_shadow_rejections_total{policy=\"other\"} 1",
+        "bellpunch_too_many_keys_total{policy=\"other\"} 1",
+        "bellpunch_holds_ended_total{how=\"captured\"} 1",
+        "bellpunch_storeless_decisions_total{mode=\"cache\"} 0",
+        "bellpunch_clock_steps_total 0",
+        "bellpunch_queue_commands 0",
+        "bellpunch_conflict_retries_total 0",
+        "bellpunch_contended_total 0",
+        "bellpunch_unknown_open 0",
+        "bellpunch_unknown_resolved_total 0",
+        "bellpunch_audit_last_success_seconds 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    for name in
+        ["commit_seconds_bucket", "batch_commands_bucket", "clock_skew_seconds", "build_info"]
+    {
+        assert!(text.contains(&format!("\nbellpunch_{name}")), "{name}");
+    }
+    let count = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let committed = count("bellpunch_commits_total{backend=\"memory\",result=\"committed\"}");
+    assert!(0 < committed);
+    let timed = "bellpunch_commit_seconds_count{backend=\"memory\",result=\"committed\"}";
+    assert_eq!(count(timed), committed);
+    assert!(!text.contains("secret"), "{text}");
+}

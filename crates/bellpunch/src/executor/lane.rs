@@ -210,6 +210,8 @@ impl Lane {
             return;
         }
         self.batch_max = usize::MAX;
+        let commands = u64::try_from(batch.members.len()).unwrap_or(u64::MAX);
+        turn.desk.stats.batch_commands.observe(&crate::api::BATCH_COMMANDS, commands);
         let commit = batch.commit(&self.partition, &mut self.view, turn);
         self.send(batch, Sent { commit, times: 1 }, turn.desk);
     }
@@ -589,16 +591,9 @@ fn decide_local(local: &mut View, request: &Request, now: Timestamp) -> Option<A
 }
 
 fn count(result: &CommitResult, desk: &mut Desk) {
-    let [committed, conflict, too_late, clock_ahead, unknown, failed] = &mut desk.stats.commits;
-    let counter = match result {
-        CommitResult::Committed { .. } => committed,
-        CommitResult::Conflict { .. } => conflict,
-        CommitResult::TooLate { .. } => too_late,
-        CommitResult::ClockAhead { .. } => clock_ahead,
-        CommitResult::Unknown => unknown,
-        CommitResult::Failed(_) | _ => failed,
-    };
-    *counter = counter.saturating_add(1);
+    if let Some(counter) = desk.stats.commits.get_mut(crate::driver::place_of(result)) {
+        *counter = counter.saturating_add(1);
+    }
 }
 
 fn resolved(desk: &mut Desk) {

@@ -1,0 +1,87 @@
+use bellpunch::store::{
+    Commit, CommitId, CommitResult, MemoryBlobs, MemoryConfig, MemoryStore, Precondition, Store,
+    Write, WriteValue,
+};
+use bellpunch::{Engine, EngineConfig, Kind, SystemClock};
+use serde_json::json;
+
+use super::*;
+use crate::config::Config;
+
+fn server(store: Arc<dyn Store>) -> App {
+    let clock = Arc::new(SystemClock::new());
+    let engine = Engine::start(store, clock.clone(), EngineConfig::default());
+    let commands: Vec<_> = bellpunch::commands().collect();
+    let mut config = Config::default();
+    config.log.level = LogLevel::Error;
+    App::new(engine, Arc::new(MemoryBlobs::new(clock, 1 << 20)), config, &commands)
+}
+
+async fn call(app: &App, name: &str, content: serde_json::Value) {
+    let command = (app.command(name).unwrap().parse)(content).unwrap();
+    let partition = Partition::new("p").unwrap();
+    let sent = app.engine.send(&partition, vec![command], CallOptions::default()).await.unwrap();
+    assert!(matches!(sent, AnyOutcome::Accepted(_)), "{sent:?}");
+}
+
+/// Overwrites a record behind the back of every engine, as a lost update would.
+async fn plant(store: &dyn Store, change: impl Fn(&mut serde_json::Value)) {
+    let partition = Partition::new("p").unwrap();
+    let key = RecordKey { kind: Kind::named("quotas"), id: RecordId::stored("q") };
+    let old = store.read(&partition, std::slice::from_ref(&key)).await.unwrap().remove(0);
+    let mut record: serde_json::Value = serde_json::from_slice(&old.value.unwrap()).unwrap();
+    change(&mut record["record"]);
+    let commit = Commit {
+        id: CommitId::new(7),
+        partition,
+        now: old.at,
+        deadline: None,
+        preconditions: vec![Precondition { key: key.clone(), version: old.version }],
+        writes: vec![Write {
+            key,
+            version: old.version.plus(1),
+            at: old.at,
+            sweep_at: None,
+            value: WriteValue::Put(serde_json::to_vec(&record).unwrap().into()),
+        }],
+    };
+    let results = store.commit(vec![Arc::new(commit)]).await;
+    assert!(matches!(results[0], CommitResult::Committed { .. }), "{results:?}");
+}
+
+#[tokio::test]
+async fn a_lost_update_is_found_and_named() {
+    let clock = Arc::new(SystemClock::new());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock, MemoryConfig::default()));
+    let app = server(Arc::clone(&store));
+    call(&app, "quotas.create", json!({"id": "q", "limit": 9})).await;
+    for _ in 0..3 {
+        call(&app, "quotas.consume", json!({"id": "q", "units": 2})).await;
+    }
+    let hold = json!({"items": [{"quota": "q"}], "ttl_ns": 60_000_000_000_u64});
+    call(&app, "holds.create", hold).await;
+    let round = once(&app).await.unwrap();
+    assert_eq!(round.findings, []);
+    report(&app, round);
+    let metrics = app.metrics.render(&app.engine);
+    assert!(metrics.contains("audit_violations{check=\"usage_matches_charges\"} 0"), "{metrics}");
+    assert!(metrics.contains("bellpunch_holds_open{policy=\"quota\"} 1"), "{metrics}");
+    assert!(!metrics.contains("audit_last_success_seconds 0"), "{metrics}");
+
+    // One of three uses is lost: the count stays within its limit and looks well.
+    plant(&*store, |quota| {
+        quota["used"] = json!(4);
+        quota["totals"]["charged"] = json!("4");
+    })
+    .await;
+    // Another node, that has nothing of it in memory.
+    let app = server(store);
+    let round = once(&app).await.unwrap();
+    let [(partition, finding)] = round.findings.as_slice() else { panic!("{round:?}") };
+    assert_eq!((partition.as_str(), finding.check), ("p", "usage_matches_charges"));
+    let Finding { subject, expected, found, .. } = finding;
+    assert_eq!([subject, expected, found], ["quotas/q", "6", "4"]);
+    report(&app, round);
+    let metrics = app.metrics.render(&app.engine);
+    assert!(metrics.contains("audit_violations{check=\"usage_matches_charges\"} 1"), "{metrics}");
+}
