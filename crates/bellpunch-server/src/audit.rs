@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bellpunch::audit::{Finding, Stored, audit};
 use bellpunch::limits::AuditQuota;
-use bellpunch::store::Scan;
+use bellpunch::store::{Scan, Show};
 use bellpunch::{AnyOutcome, CallOptions, Error, ErrorKind, Key, Partition, RecordId, RecordKey};
 
 use crate::app::App;
@@ -130,8 +130,14 @@ async fn one(app: &App, partition: &Partition, round: &mut Round) -> Result<(), 
 
 /// All records of a partition; `None` if there are too many.
 async fn records(app: &App, partition: &Partition) -> Result<Option<Vec<Stored>>, Error> {
-    let mut scan =
-        Scan { kind: None, prefix: String::new(), after: None, due_by: None, limit: PAGE };
+    let mut scan = Scan {
+        kind: None,
+        prefix: String::new(),
+        after: None,
+        due_by: None,
+        show: Show::Records,
+        limit: PAGE,
+    };
     let mut records = Vec::new();
     loop {
         let page = app.engine.scan(partition, &scan).await?;

@@ -76,7 +76,7 @@ fn a_best_effort_store_is_refused() {
             assert_eq!(error.kind(), ErrorKind::StoreUnavailable, "{name}: {error}");
             assert!(error.to_string().contains("best-effort"), "{error}");
         }
-        assert_eq!(engine.ready().unwrap_err().kind(), ErrorKind::StoreUnavailable);
+        assert_eq!(engine.ready().await.unwrap_err().kind(), ErrorKind::StoreUnavailable);
         let partitions = engine.partitions(None, 1).await.unwrap().partitions;
         assert_eq!(partitions, [], "nothing was written");
     });
