@@ -130,10 +130,11 @@ pub(crate) async fn publish(
     let mut size_max = app.config.uploads.payload_max.get();
     // A replay is told again whatever has become of the upload: only the bytes can tell it.
     if options.dry_run || !is_known(app, partition, options.key.as_ref()).await? {
-        let (answer, limit) = publish.dry_run(declared).await.map_err(Problem::closing)?;
+        let asked = publish.dry_run(declared).await.map_err(Problem::closing);
         if options.dry_run {
-            return Ok(answer);
+            return asked.map(|(answer, _)| answer);
         }
+        let (_, limit) = asked.map_err(Problem::meant)?;
         size_max = size_max.min(limit);
     }
     let written = store(&publish, source, size_max).await?;
@@ -266,7 +267,7 @@ async fn send_body(
         size = size.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
         if size_max < size {
             // The rule says the same of this size, and on what.
-            let refused = publish.dry_run(size).await.err();
+            let refused = publish.dry_run(size).await.err().map(Problem::meant);
             return Err(refused.unwrap_or_else(|| Problem::new("body_too_large")).closing());
         }
         if !send_pieces(pieces, data).await {

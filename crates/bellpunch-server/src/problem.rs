@@ -149,6 +149,15 @@ impl Problem {
         self
     }
 
+    /// The rule was asked without bytes so as to say "no" before they are sent: to the caller this
+    /// is the answer, and not a dry run.
+    pub(crate) fn meant(mut self) -> Self {
+        if let Some(decided) = &mut self.0.decided {
+            decided.dry_run = false;
+        }
+        self
+    }
+
     pub(crate) fn closing(mut self) -> Self {
         self.close = true;
         self

@@ -223,6 +223,7 @@ async fn a_retried_publish_is_told_again_and_leaves_one_blob() {
     assert_eq!((late.status, &late.json()["replayed"]), (200, &json!(true)), "also when over");
     let other = put(&server, b"bytes").await;
     assert_eq!(other.refusal(), (409, "upload_completed".to_owned()));
+    assert!(other.json().get("dry_run").is_none(), "it was meant: {:?}", other.json());
     assert_eq!(blobs(&server), 1);
 }
 
