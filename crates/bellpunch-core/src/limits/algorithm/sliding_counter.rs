@@ -23,15 +23,14 @@ impl SlidingCounter {
         Self { start, current: Units::ZERO, previous: Units::ZERO }
     }
 
-    /// The same counts, seen from the window that contains `at`.
+    /// The same counts, seen from the window that contains `at`: this one or the next.
     pub(in crate::limits) fn rolled(&self, period: Duration, at: Timestamp) -> Self {
         let start = epoch_start(at, period);
         if start <= self.start {
             return self.clone();
         }
-        let previous =
-            if self.start.plus(period) == Some(start) { self.current } else { Units::ZERO };
-        Self { start, current: Units::ZERO, previous }
+        // Two windows on nothing is in sight: the counter is idle, and nobody asks.
+        Self { start, current: Units::ZERO, previous: self.current }
     }
 
     /// Units counted at `at`, within this window.

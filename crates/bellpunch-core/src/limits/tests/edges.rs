@@ -11,8 +11,8 @@ use crate::limits::{
     Terms,
 };
 use crate::{
-    AnyCommand, Decision, Duration, Key, Limit, Loaded, PositiveUnits, Request, Timestamp, Units,
-    View, decide,
+    AnyCommand, Decision, Duration, Key, Limit, Loaded, PositiveUnits, RecordId, Request,
+    Timestamp, Units, View, decide,
 };
 
 const SECOND: u128 = 1_000_000_000;
@@ -435,8 +435,11 @@ fn a_batch_knows_the_counters_it_made_itself() {
     assert_eq!(send(10, &["consume p/b 1"]), "ok", "the place of p/a, which is idle");
     assert_eq!(send(10, &["delete_policy p"]), "policy_in_use");
     assert_eq!(send(20, &["delete_policy p"]), "ok");
+    let other = "set_policy q sliding_log limit=1 period=10s";
+    assert_eq!(send(20, &[policy, other, "consume q/a 1"]), "ok");
+    assert_eq!(send(20, &["delete_policy p"]), "ok", "what is live is of another policy");
     // Of the commands of one list, too.
-    assert_eq!(send(20, &[policy, "consume p/a 1", "delete_policy p"]), "policy_in_use");
+    assert_eq!(send(20, &[policy, "consume p/c 1", "delete_policy p"]), "policy_in_use");
     assert_eq!(send(20, &[policy, "consume p/a 1"]), "ok");
 }
 
@@ -459,4 +462,123 @@ fn units_may_be_given_back_without_end() {
         assert_eq!(counter.counted(), Units::ONE);
     }
     assert!(0 < epochs, "a charge of before is not found at a place that was counted afresh");
+}
+
+#[test]
+fn a_sweep_looks_again() {
+    let mut world = World::default();
+    let mut send = |line: &str| {
+        let answer = world.send(nanos(0), super::scripts::parse(line));
+        assert!(answer.ok(), "{line}: {answer:?}");
+    };
+    send("set_policy p fixed_window align=epoch limit=9 period=10s max_keys=9 charges=true");
+    send("consume p/k 1 id=c");
+    send("hold h p/k 1 ttl=5s");
+    let mut consume = inline(1, log(3));
+    consume["items"][0]["key"] = json!("i");
+    assert!(world.send(nanos(0), consume).ok());
+    // What was due when it was listed may have been used again since.
+    let of = |kind: &str| -> Vec<RecordId> {
+        let id = match kind {
+            "counters" => RecordId::compound(&[&Key::new("p").unwrap(), &Key::new("k").unwrap()]),
+            "inline_counters" => {
+                RecordId::compound(&[&Key::new("p").unwrap(), &Key::new("i").unwrap()])
+            }
+            "holds" => RecordId::stored("h"),
+            _ => RecordId::stored("c"),
+        };
+        vec![id]
+    };
+    let swept = |world: &mut World, kind: &str| {
+        let commands = vec![crate::limits::sweep(kind, of(kind)).unwrap()];
+        let keep = Duration::from_days(7);
+        let request = Request { commands, entropy: vec![0], key: None, keep, dry_run: false };
+        world.run(nanos(1), &request, "store").code
+    };
+    let before = world.kinds();
+    for kind in ["counters", "inline_counters", "holds", "charges"] {
+        assert_eq!(swept(&mut world, kind), "nothing_due", "{kind}");
+    }
+    assert_eq!(world.kinds(), before);
+    // One that a hold keeps alive over a reset takes its place when a sweep writes it.
+    assert!(world.send(nanos(1), super::scripts::parse("reset_all p")).ok());
+    assert_eq!(swept(&mut world, "counters"), "ok");
+    let lower = "set_policy p fixed_window align=epoch limit=9 period=10s max_keys=1 charges=true";
+    assert!(world.send(nanos(1), super::scripts::parse(lower)).ok());
+    let answer = world.send(nanos(1), super::scripts::parse("consume p/other 1"));
+    assert_eq!(answer.code, "too_many_keys");
+}
+
+#[test]
+fn a_policy_with_many_counters_is_deleted_when_none_is_live() {
+    let mut world = World::default();
+    let mut send = |seconds: u128, line: &str| {
+        world.send(nanos(seconds * SECOND), super::scripts::parse(line)).code
+    };
+    assert_eq!(
+        send(0, "set_policy p fixed_window align=first_hit limit=9 period=10s max_keys=99"),
+        "ok"
+    );
+    for key in 0..crate::DUE_MAX {
+        assert_eq!(send(0, &format!("consume p/a{key} 1")), "ok");
+    }
+    assert_eq!(send(5, "consume p/z 1"), "ok");
+    // The store names no more than so many at once, and what it did not name may be live.
+    assert_eq!(send(10, "delete_policy p"), "policy_in_use");
+    assert_eq!(world.sweep(nanos(10 * SECOND)), crate::DUE_MAX);
+    let mut delete = |seconds: u128| {
+        world.send(nanos(seconds * SECOND), super::scripts::parse("delete_policy p")).code
+    };
+    assert_eq!(delete(10), "policy_in_use");
+    assert_eq!(delete(15), "ok");
+    let left = world.kinds();
+    assert!(!left.iter().any(|key| key.starts_with("key_counts")), "{left:?}");
+}
+
+#[test]
+fn thirty_two_items_may_be_refunded() {
+    let mut world = World::default();
+    let mut send = |content: Value| world.send(nanos(0), content).code;
+    assert_eq!(send(super::scripts::parse("create_quota q limit=9")), "ok");
+    assert_eq!(send(super::scripts::parse("consume q 1 id=c")), "ok");
+    let items = |count: u32| -> Vec<Value> {
+        (0..count).map(|index| json!({ "quota": format!("q{index}") })).collect()
+    };
+    let mut refund =
+        |count| send(json!({ "command": "charges.refund", "id": "c", "items": items(count) }));
+    assert_eq!(refund(32), "not_refundable");
+    assert_eq!(refund(33), "invalid_request");
+}
+
+#[test]
+fn what_a_batch_wrote_outlasts_a_read() {
+    let mut view = View::default();
+    let policy = "set_policy p sliding_log limit=1 period=10s";
+    assert_eq!(batch(&mut view, vec![parsed(policy), parsed("consume p/k 1")], nanos(0)), "ok");
+    let id = RecordId::compound(&[&Key::new("p").unwrap(), &Key::new("k").unwrap()]);
+    view.load(<RateCounter as crate::Record>::key(&id), Loaded::default());
+    assert_eq!(batch(&mut view, vec![parsed("consume p/k 1")], nanos(1)), "rate_limited");
+}
+
+#[test]
+fn a_node_alone_tells_of_all_targets() {
+    let mut world = World::default();
+    for line in [
+        "set_policy l sliding_log limit=9 period=10s on_store_failure=local local_limit=3",
+        "set_policy o sliding_log limit=2 period=10s on_store_failure=open",
+    ] {
+        assert!(world.send(nanos(0), super::scripts::parse(line)).ok());
+    }
+    let mut send = |content: Value| world.try_send(nanos(0), content, "down");
+    let answer = send(super::scripts::parse("consume l/k 1 + o/k 1"));
+    assert_eq!(answer.fields["targets"].as_array().map(Vec::len), Some(2), "{answer:?}");
+    assert_eq!(answer.fields["remaining"], json!(2));
+    let answer = send(super::scripts::parse("consume o/k 1 + o/j 1"));
+    assert_eq!(answer.fields["remaining"], json!(2), "{answer:?}");
+    let mut terms = log(3);
+    terms["on_store_failure"] = json!("local");
+    terms["local_limit"] = json!(3);
+    assert!(send(inline(1, terms.clone())).ok());
+    terms["algorithm"] = json!("sliding_counter");
+    assert_eq!(send(inline(1, terms)).code, "algorithm_changed");
 }
