@@ -33,6 +33,8 @@ mod blob;
 mod call;
 mod config;
 mod connection;
+#[cfg(test)]
+mod fuzz;
 mod headers;
 mod json;
 mod list;
