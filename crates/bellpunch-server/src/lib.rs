@@ -33,8 +33,6 @@ mod blob;
 mod call;
 mod config;
 mod connection;
-#[cfg(test)]
-mod fuzz;
 mod headers;
 mod json;
 mod list;
