@@ -34,6 +34,8 @@ pub use outcome::{
 };
 pub use record::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey};
 pub use registry::{CommandSpec, ShapeError, Wire, command, commands, sweep};
+#[cfg(feature = "schema")]
+pub use rejection::DataSchema;
 pub use rejection::{Category, Reject, Rejection, Stage};
 pub use value::{
     Amount, BlobName, CurrencyCode, Digest, Duration, Fingerprint, IdempotencyKey, Key, Labels,

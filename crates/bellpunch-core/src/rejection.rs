@@ -110,6 +110,10 @@ impl<R: Reject> From<R> for Rejection {
     }
 }
 
+/// The data of a rejection: each field, whether it may be left out, and its schema.
+#[cfg(feature = "schema")]
+pub type DataSchema = Vec<(&'static str, bool, schemars::Schema)>;
+
 /// Defines the rejections of a domain: variants in order of precedence, each with its stage, its
 /// code and its data. Gives the enum, [`Reject`], and `TABLE` for the generated reference.
 macro_rules! rejections {
@@ -137,6 +141,21 @@ macro_rules! rejections {
             pub const TABLE: &[($crate::Stage, &str, &str)] = &[
                 $(($crate::Stage::$stage, $code, concat!($($text),+))),*
             ];
+
+            /// The data of each code: fields, whether they may be left out, and their schemas.
+            #[cfg(feature = "schema")]
+            pub fn data_schemas(
+                generator: &mut schemars::SchemaGenerator,
+            ) -> Vec<(&'static str, $crate::DataSchema)> {
+                vec![$((
+                    $code,
+                    vec![$((
+                        stringify!($field),
+                        stringify!($type).starts_with("Option"),
+                        generator.subschema_for::<$type>(),
+                    )),*],
+                )),*]
+            }
         }
 
         impl $crate::Reject for $name {

@@ -423,3 +423,6 @@ pub(crate) async fn outcome(
     let receipt = app.send(partition, vec![prepared.command], options).await?;
     Ok(reply::of_outcome(app, partition, &receipt))
 }
+
+#[cfg(test)]
+mod tests;

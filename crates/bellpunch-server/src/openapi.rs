@@ -17,7 +17,7 @@ pub(crate) fn document(routes: &Routes, schemas: &Schemas) -> String {
         }
     }
     let mut components = schemas.definitions.clone();
-    components.insert("Problem".to_owned(), problem());
+    problems(schemas, &mut components);
     let document = json!({
         "openapi": "3.1.0",
         "info": {
@@ -29,6 +29,49 @@ pub(crate) fn document(routes: &Routes, schemas: &Schemas) -> String {
         "components": { "schemas": components },
     });
     serde_json::to_string_pretty(&document).expect("a document is plain data")
+}
+
+/// One schema per code, told apart by `code`; a code without one has no fixed data.
+fn problems(schemas: &Schemas, components: &mut Map<String, Value>) {
+    components.insert("ProblemBase".to_owned(), problem());
+    let errors = crate::problem::ERRORS.iter().map(|(code, ..)| *code);
+    let codes: std::collections::BTreeSet<&str> =
+        errors.chain(schemas.data.keys().copied()).chain(["idempotency_key_reused"]).collect();
+    let (mut options, mut mapping) = (Vec::new(), Map::new());
+    for code in codes {
+        let data = match schemas.data.get(code).map(Vec::as_slice) {
+            None => data_of_error(code),
+            Some([only]) => only.clone(),
+            Some(several) => json!({ "anyOf": several }),
+        };
+        let name = format!("Problem.{code}");
+        let place = format!("#/components/schemas/{name}");
+        let own = json!({ "properties": { "code": { "const": code }, "data": data } });
+        let base = json!({ "$ref": "#/components/schemas/ProblemBase" });
+        components.insert(name, json!({ "allOf": [base, own] }));
+        options.push(json!({ "$ref": place }));
+        mapping.insert(code.to_owned(), place.into());
+    }
+    let discriminator = json!({ "propertyName": "code", "mapping": mapping });
+    let union = json!({ "oneOf": options, "discriminator": discriminator });
+    components.insert("Problem".to_owned(), union);
+}
+
+/// The data of what is no rule's "no".
+fn data_of_error(code: &str) -> Value {
+    let text = json!({ "type": "string" });
+    let time = json!({ "type": "string", "format": "date-time" });
+    let properties = match code {
+        "name_invalid" | "invalid_amount" | "idempotency_key_invalid" => {
+            json!({ "field": text, "reason": text })
+        }
+        "body_too_large" => json!({ "max": { "type": "integer" } }),
+        "grant_expired" => json!({ "expires_at": time }),
+        "idempotency_key_reused" => json!({ "at": time }),
+        "outcome_unknown" => json!({ "idempotency_key": text, "outcome": text }),
+        _ => return json!({ "type": "object" }),
+    };
+    json!({ "type": "object", "properties": properties })
 }
 
 fn problem() -> Value {
@@ -207,8 +250,8 @@ fn described(route: &Route, schemas: &Schemas) -> (String, Option<Value>, Value)
             (spec.name.to_owned(), request, envelope(spec, schemas))
         }
         Action::Outcome(spec) => (spec.name.to_owned(), None, json!({ "type": "object" })),
-        Action::List(spec) => (spec.name.replace(".read", ".list"), None, page()),
-        Action::Counters(_) => ("counters.list".to_owned(), None, page()),
+        Action::List(spec) => (spec.name.replace(".read", ".list"), None, page(spec, schemas)),
+        Action::Counters(spec) => ("counters.list".to_owned(), None, page(spec, schemas)),
         Action::Publish(spec) => {
             let in_json = json!({
                 "type": "object", "required": ["payload"], "additionalProperties": false,
@@ -226,12 +269,12 @@ fn described(route: &Route, schemas: &Schemas) -> (String, Option<Value>, Value)
         Action::Download(spec) => (spec.name.to_owned(), None, json!({})),
         Action::Commands => {
             let request = json!({ "application/json": { "schema": list_body(64, &[]) } });
-            ("commands".to_owned(), Some(request), json!({ "type": "object" }))
+            ("commands".to_owned(), Some(request), list_reply(schemas))
         }
         Action::Batch => {
             let schema = list_body(1_000, &["idempotency_key"]);
             let request = json!({ "application/json": { "schema": schema } });
-            ("batch".to_owned(), Some(request), json!({ "type": "object" }))
+            ("batch".to_owned(), Some(request), batch_reply(schemas))
         }
         Action::Journal
         | Action::Partitions
@@ -286,6 +329,72 @@ fn operation(route: &Route, schemas: &Schemas) -> Value {
     Value::Object(operation)
 }
 
-fn page() -> Value {
-    json!({ "type": "object", "properties": { "next": { "type": ["string", "null"] } } })
+/// A page of a collection: each member as a read shows it.
+fn page(spec: &bellpunch::CommandSpec, schemas: &Schemas) -> Value {
+    let (collection, _) = spec.name.split_once('.').expect("a name is `collection.verb`");
+    let reply = schemas.replies.get(spec.name).cloned().unwrap_or_default();
+    let reply = schemas.resolve(&reply);
+    let member =
+        reply.get("properties").and_then(|members| members.get(crate::reply::singular(collection)));
+    let member = member.unwrap_or(reply);
+    json!({
+        "type": "object",
+        "required": ["partition", "at", collection],
+        "properties": {
+            "partition": { "type": "string" },
+            "at": { "type": "string", "format": "date-time" },
+            collection: { "type": "array", "items": member },
+            "next": { "type": ["string", "null"] }
+        }
+    })
+}
+
+/// The replies that a command of a list may have.
+fn any_reply(schemas: &Schemas) -> Value {
+    let known = |name: &str| !crate::route::OF_THE_DOOR.contains(&name);
+    let replies = schemas.replies.iter().filter(|(name, _)| known(name));
+    json!({ "anyOf": replies.map(|(_, schema)| schema).collect::<Vec<_>>() })
+}
+
+fn versions() -> Value {
+    json!({ "type": "object", "additionalProperties": { "type": "integer" } })
+}
+
+/// The receipt of a list.
+fn list_reply(schemas: &Schemas) -> Value {
+    let own = json!({ "type": "object", "properties": { "versions": versions() } });
+    json!({
+        "type": "object",
+        "required": ["partition", "at", "results"],
+        "properties": {
+            "partition": { "type": "string" },
+            "at": { "type": "string", "format": "date-time" },
+            "replayed": { "type": "boolean" },
+            "decided_by": { "enum": ["store"] },
+            "versions": versions(),
+            "as_of": versions(),
+            "dry_run": { "const": true },
+            "results": { "type": "array", "items": { "allOf": [own, any_reply(schemas)] } }
+        }
+    })
+}
+
+/// The answers of a batch.
+fn batch_reply(schemas: &Schemas) -> Value {
+    json!({
+        "type": "object",
+        "required": ["partition", "results"],
+        "properties": {
+            "partition": { "type": "string" },
+            "results": { "type": "array", "items": {
+                "type": "object",
+                "required": ["status"],
+                "properties": {
+                    "status": { "type": "integer" },
+                    "reply": any_reply(schemas),
+                    "problem": { "$ref": "#/components/schemas/Problem" }
+                }
+            } }
+        }
+    })
 }

@@ -1,6 +1,6 @@
 //! What every code means: for `detail`, for `/problems/{code}` and for the generated reference.
 
-use bellpunch_core::{Stage, currencies, limits, tickets, uploads};
+use bellpunch_core::{DataSchema, Stage, currencies, limits, tickets, uploads};
 
 use crate::problem::ERRORS;
 
@@ -23,6 +23,23 @@ pub(crate) fn meaning(code: &str) -> Option<&'static str> {
         rejections.find(|(_, name, _)| *name == code).map(|(_, _, text)| text.trim())
     })
 }
+
+/// Whether a code says that there is not enough left.
+pub(crate) fn is_limit(code: &str) -> bool {
+    let mut rejections = DOMAINS.iter().flat_map(|(_, table)| table.iter());
+    rejections.any(|(stage, name, _)| *name == code && *stage == Stage::Limit)
+}
+
+/// A domain's way to describe the data of its codes.
+type Describe = fn(&mut schemars::SchemaGenerator) -> Vec<(&'static str, DataSchema)>;
+
+/// The data of the rejections of each domain.
+pub(crate) const DATA: &[Describe] = &[
+    limits::Rejection::data_schemas,
+    tickets::TicketRejection::data_schemas,
+    uploads::UploadRejection::data_schemas,
+    currencies::CurrencyRejection::data_schemas,
+];
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,8 @@ pub(crate) struct Schemas {
     pub(crate) definitions: Map<String, Value>,
     pub(crate) requests: BTreeMap<&'static str, Value>,
     pub(crate) replies: BTreeMap<&'static str, Value>,
+    /// The data of each rejection, by code; several if domains say different things.
+    pub(crate) data: BTreeMap<&'static str, Vec<Value>>,
 }
 
 impl Schemas {
@@ -29,6 +31,7 @@ impl Schemas {
             requests.insert(spec.name, (spec.request)(&mut generator).to_value());
             replies.insert(spec.name, (spec.reply)(&mut generator).to_value());
         }
+        let mut data = data_of(&mut generator);
         let mut definitions = generator.take_definitions(true);
         // What `null` means in is known by command, and a definition belongs to one at most.
         let command_of = |name: &str| {
@@ -43,7 +46,8 @@ impl Schemas {
         }
         requests.iter_mut().for_each(|(command, schema)| to_wire(command, schema));
         replies.values_mut().for_each(|schema| to_wire("", schema));
-        Self { definitions, requests, replies }
+        data.values_mut().flatten().for_each(|schema| to_wire("", schema));
+        Self { definitions, requests, replies, data }
     }
 
     /// A schema with its reference followed.
@@ -61,6 +65,35 @@ impl Schemas {
         let schema = self.requests.get(command).map(|schema| self.resolve(schema));
         schema.and_then(|schema| schema.get("properties")?.get(field)).is_some()
     }
+}
+
+/// The data of all codes, as objects. What a limit says of waiting stands beside its data.
+fn data_of(generator: &mut SchemaGenerator) -> BTreeMap<&'static str, Vec<Value>> {
+    let mut data: BTreeMap<&'static str, Vec<Value>> = BTreeMap::new();
+    for (code, fields) in crate::reference::DATA.iter().flat_map(|of| of(generator)) {
+        let limit = crate::reference::is_limit(code);
+        let (mut properties, mut required) = (Map::new(), Vec::new());
+        for (name, optional, schema) in fields {
+            if limit && name == "retry_after_ns" {
+                continue;
+            }
+            if !optional {
+                required.push(Value::from(name));
+            }
+            properties.insert(name.to_owned(), schema.to_value());
+        }
+        let mut schema = Map::new();
+        schema.insert("type".to_owned(), "object".into());
+        if !required.is_empty() {
+            schema.insert("required".to_owned(), required.into());
+        }
+        schema.insert("properties".to_owned(), Value::Object(properties));
+        let (known, schema) = (data.entry(code).or_default(), Value::Object(schema));
+        if !known.contains(&schema) {
+            known.push(schema);
+        }
+    }
+    data
 }
 
 /// Turns a schema of the rules into one of the wire: `…_ns` is `…_ms`, an absent field is left out

@@ -369,3 +369,35 @@ async fn metrics_count_what_was_committed_and_have_no_names_of_callers() {
     assert_eq!(count(timed), committed);
     assert!(!text.contains("secret"), "{text}");
 }
+
+#[tokio::test]
+async fn openapi_knows_every_field_of_a_refusal() {
+    let server = with_quota(1).await;
+    let document = server.get("/openapi.json").await.json();
+    let bucket = json!({"algorithm": "gcra", "rate": 1, "period_ms": 60_000});
+    server.call("PUT", "/v1/p/policies/g", &bucket).await;
+    let both = json!({"items": [{"quota": "q"}, {"policy": "g", "key": "k"}]});
+    server.post("/v1/p/checks", &both).await;
+    for (path, body) in [
+        ("/v1/p/checks", both.clone()),
+        ("/v1/p/policies/g/consume", json!({"key": "k"})),
+        ("/v1/p/quotas/q/consume", json!({"units": 2})),
+        ("/v1/p/quotas", json!({"id": "q", "limit": 1})),
+        ("/v1/p/quotas", json!({"id": "q"})),
+        ("/v1/p/quotas/none/consume", json!({})),
+        ("/v1/p/holds/none/void", json!({})),
+        ("/v1/p/tickets/none/redeem", json!({"audience": "a"})),
+        ("/v1/p/uploads/none/complete", json!({})),
+    ] {
+        let reply = server.post(path, &body).await;
+        let (_, code) = reply.refusal();
+        let schema = &document["components"]["schemas"][format!("Problem.{code}")];
+        let data = &schema["allOf"][1]["properties"]["data"];
+        for (field, _) in reply.json()["data"].as_object().unwrap() {
+            assert!(data["properties"].get(field).is_some(), "{code}.{field}: {schema}");
+        }
+        for field in data["required"].as_array().into_iter().flatten() {
+            assert!(reply.json()["data"].get(field.as_str().unwrap()).is_some(), "{code}: {field}");
+        }
+    }
+}

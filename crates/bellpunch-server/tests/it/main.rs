@@ -9,6 +9,7 @@
 
 mod client;
 mod door;
+mod fuzz;
 mod limits;
 mod shapes;
 mod slow;

@@ -136,7 +136,7 @@ impl Random {
     }
 }
 
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let given = std::env::var_os("BELLPUNCH_TEST_SEED");
     let given = given.and_then(|text| text.to_str()?.parse().ok());
     let seed = given.unwrap_or_else(|| u64::from_le_bytes(fresh()));
