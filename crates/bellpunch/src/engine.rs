@@ -46,6 +46,13 @@ fn random() -> u128 {
     u128::from_le_bytes(bytes)
 }
 
+/// So many of them, asked for at once.
+fn randoms(count: usize) -> Vec<u128> {
+    let mut bytes = vec![[0; 16]; count];
+    getrandom::fill(bytes.as_flattened_mut()).expect("the operating system has random bits");
+    bytes.into_iter().map(u128::from_le_bytes).collect()
+}
+
 /// The SHA-256 of what is asked for: partition, and each command's name and content.
 fn fingerprint(partition: &Partition, commands: &[Arc<dyn AnyCommand>]) -> Fingerprint {
     let mut hash = Sha256::new();
@@ -172,7 +179,7 @@ impl Engine {
         key: Option<(IdempotencyKey, Fingerprint)>,
         dry_run: bool,
     ) -> Request {
-        let entropy = commands.iter().map(|_| random()).collect();
+        let entropy = randoms(commands.len());
         Request { commands, entropy, key, keep: self.0.config.keep_outcomes, dry_run }
     }
 
