@@ -60,6 +60,13 @@ pub trait Command: fmt::Debug + Serialize + Send + Sync + 'static {
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp)
     -> Result<Self::Reply, Self::Rejection>;
 
+    /// Whether a store will do whose commits may be lost, or applied in part or twice. `known` holds
+    /// what it rests on. Only what is about rate limits whose policy says so may answer yes.
+    fn is_best_effort(&self, known: &mut Draft<'_>) -> bool {
+        let _ = known;
+        false
+    }
+
     /// What to do when the store fails before it took the commit. `known` holds the records still
     /// in memory. Only rate limits whose policy says so answer anything but closed.
     fn without_store(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {
@@ -95,6 +102,8 @@ pub trait AnyCommand: fmt::Debug + Send + Sync {
         draft: &mut Draft<'_>,
         now: Timestamp,
     ) -> Result<Box<dyn AnyReply>, Rejection>;
+    /// See [`Command::is_best_effort`].
+    fn is_best_effort_any(&self, known: &mut Draft<'_>) -> bool;
     /// See [`Command::without_store`].
     fn without_store_any(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore;
 }
@@ -117,6 +126,10 @@ impl<C: Command> AnyCommand for C {
             Ok(reply) => Ok(Box::new(reply)),
             Err(rejection) => Err(rejection.into()),
         }
+    }
+
+    fn is_best_effort_any(&self, known: &mut Draft<'_>) -> bool {
+        self.is_best_effort(known)
     }
 
     fn without_store_any(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {

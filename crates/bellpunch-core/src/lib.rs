@@ -29,8 +29,9 @@ mod view;
 pub use command::{AnyCommand, AnyReply, Command, IfVersion, WithoutStore};
 pub use draft::{DUE_MAX, Draft};
 pub use outcome::{
-    DecidedBy, Decision, KeyOutcome, OutcomeRecord, ReadOutcome, Reply, Request, RequestError,
-    StoredReceipt, SweepOutcomes, Touched, Versions, decide, without_store,
+    BestEffort, DecidedBy, Decision, KeyOutcome, OutcomeRecord, ReadOutcome, Reply, Request,
+    RequestError, StoredReceipt, SweepOutcomes, Touched, Versions, best_effort, decide,
+    without_store,
 };
 pub use record::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey};
 pub use registry::{CommandSpec, ShapeError, Wire, command, commands, sweep};

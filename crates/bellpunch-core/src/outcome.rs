@@ -327,6 +327,33 @@ fn accepted(
     }
 }
 
+/// Whether a request may be decided on a best-effort store.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum BestEffort {
+    /// It may.
+    Allowed,
+    /// It needs a store that keeps what it takes.
+    Refused,
+    /// These records are not loaded: load them, and ask again.
+    Load(Vec<RecordKey>),
+}
+
+/// Asks whether a request may be decided on a best-effort store: all of its commands must, and no
+/// outcome is pinned there.
+pub fn best_effort(view: &mut View, request: &Request) -> BestEffort {
+    let mut known = Draft::new(view);
+    let all = request.commands.iter().all(|command| {
+        catch_unwind(AssertUnwindSafe(|| command.is_best_effort_any(&mut known))).unwrap_or(false)
+    });
+    let (records, _) = known.missing();
+    match (all, records.is_empty()) {
+        _ if request.key.is_some() => BestEffort::Refused,
+        (_, false) => BestEffort::Load(records),
+        (true, true) => BestEffort::Allowed,
+        (false, true) => BestEffort::Refused,
+    }
+}
+
 /// What a request does when the store fails before it took the commit. Only a single command can
 /// go on without it: a list is as strict as its strictest member.
 pub fn without_store(view: &mut View, request: &Request, now: Timestamp) -> WithoutStore {

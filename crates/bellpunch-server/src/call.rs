@@ -201,6 +201,7 @@ impl App {
                     by: refusal.decided_by,
                     category: refusal.rejection.category,
                     dry_run,
+                    best_effort: refusal.best_effort,
                     index,
                 };
                 let problem = Problem::of_rejection(refusal.rejection, decided);

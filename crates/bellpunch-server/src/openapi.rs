@@ -234,7 +234,8 @@ fn envelope(spec: &bellpunch::CommandSpec, schemas: &Schemas) -> Value {
                 "decided_by": { "enum": ["store", "open", "local", "cache"] },
                 "versions": versions,
                 "as_of": versions,
-                "dry_run": { "const": true }
+                "dry_run": { "const": true },
+                "best_effort": { "const": true }
             }
         },
         reply

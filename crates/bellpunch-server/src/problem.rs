@@ -110,6 +110,7 @@ pub(crate) struct Decided {
     pub(crate) by: DecidedBy,
     pub(crate) category: Category,
     pub(crate) dry_run: bool,
+    pub(crate) best_effort: bool,
     /// Which command of a list.
     pub(crate) index: Option<usize>,
 }
@@ -223,6 +224,9 @@ impl Problem {
             body.insert("as_of".to_owned(), json!(decided.as_of));
             if decided.by != DecidedBy::Store {
                 body.insert("decided_by".to_owned(), json!(decided.by));
+            }
+            if decided.best_effort {
+                body.insert("best_effort".to_owned(), true.into());
             }
             if decided.dry_run {
                 body.insert("dry_run".to_owned(), true.into());

@@ -45,6 +45,9 @@ fn envelope(partition: &Partition, receipt: &AnyReceipt) -> Map<String, Value> {
 
 /// What a receipt has beside the reply.
 fn receipt_fields(body: &mut Map<String, Value>, receipt: &AnyReceipt) {
+    if receipt.best_effort {
+        body.insert("best_effort".to_owned(), true.into());
+    }
     if receipt.dry_run {
         body.insert("dry_run".to_owned(), true.into());
         body.insert("as_of".to_owned(), json!(receipt.as_of));

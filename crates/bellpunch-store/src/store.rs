@@ -32,7 +32,7 @@ pub enum Sharing {
 pub enum Guarantee {
     /// Whole or not at all, on the versions named.
     Atomic,
-    /// Not so. The engine takes no command on such a store.
+    /// Not so. Only rate limits whose policy says `best_effort` may use it.
     BestEffort,
 }
 

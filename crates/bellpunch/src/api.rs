@@ -24,6 +24,8 @@ pub struct Receipt<R> {
     pub replayed: bool,
     /// Whether the store decided.
     pub decided_by: DecidedBy,
+    /// Decided on a best-effort store: it may have let more pass than the limit.
+    pub best_effort: bool,
     /// The versions of what it wrote.
     pub versions: Versions,
     /// The versions of what it only read.
@@ -53,6 +55,8 @@ pub struct AnyReceipt {
     pub decided_by: DecidedBy,
     /// A dry run: nothing was written or reserved.
     pub dry_run: bool,
+    /// Decided on a best-effort store: it may have let more pass than the limit.
+    pub best_effort: bool,
     /// The versions of what it wrote.
     pub versions: Versions,
     /// Of a list, the versions that each command wrote. Empty of a single command.
@@ -77,6 +81,8 @@ pub struct Refusal {
     pub as_of: Versions,
     /// Whether the store confirmed it.
     pub decided_by: DecidedBy,
+    /// Decided on a best-effort store.
+    pub best_effort: bool,
 }
 
 /// How a command is sent.

@@ -132,8 +132,9 @@ impl Engine {
                     )
                 })?,
         };
-        let AnyReceipt { at, replayed, decided_by, versions, as_of, .. } = receipt;
-        Ok(Outcome::Accepted(Receipt { at, replayed, decided_by, versions, as_of, reply }))
+        let AnyReceipt { at, replayed, decided_by, best_effort, versions, as_of, .. } = receipt;
+        let receipt = Receipt { at, replayed, decided_by, best_effort, versions, as_of, reply };
+        Ok(Outcome::Accepted(receipt))
     }
 
     /// Sends commands, all or nothing, decided in order, and waits for their outcome.
@@ -146,14 +147,13 @@ impl Engine {
         commands: Vec<Arc<dyn AnyCommand>>,
         options: CallOptions,
     ) -> Result<AnyOutcome, Error> {
-        self.check_store()?;
         let key = options.key.map(|key| {
             let fingerprint = fingerprint(partition, &commands);
             (key, fingerprint)
         });
         let request = self.request(commands, key, options.dry_run);
         let caller = self.0.next_caller.fetch_add(1, Ordering::Relaxed);
-        let (reply, mut answer) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         let inbox = &self.shard(partition).inbox;
         let message = Message::Send {
             partition: partition.clone(),
@@ -172,13 +172,18 @@ impl Engine {
             });
         }
         let patience = options.timeout.unwrap_or(self.0.config.timeout);
-        if let Ok(answer) = timeout(patience, &mut answer).await {
-            return answer.unwrap_or_else(|_| Err(lost()));
+        let answered = answered(patience, (inbox, partition, caller), answer).await;
+        answered.map(|outcome| self.marked(outcome))
+    }
+
+    /// Says on what kind of store it was decided.
+    fn marked(&self, mut outcome: AnyOutcome) -> AnyOutcome {
+        let best_effort = self.0.store.properties().guarantee == Guarantee::BestEffort;
+        match &mut outcome {
+            AnyOutcome::Accepted(receipt) => receipt.best_effort = best_effort,
+            AnyOutcome::Rejected(refusal) => refusal.best_effort = best_effort,
         }
-        // What no commit carries yet is taken back; of the rest nobody can tell in time.
-        let _ = inbox.try_send(Message::GaveUp { partition: partition.clone(), caller });
-        let word: Result<Result<Answer, _>, _> = timeout(LAST_WORD, answer).await;
-        word.unwrap_or_else(|_| Ok(Err(lost()))).unwrap_or_else(|_| Err(lost()))
+        outcome
     }
 
     #[expect(clippy::fn_params_excessive_bools, reason = "a field of the caller's own options")]
@@ -235,19 +240,6 @@ impl Engine {
         Key::new(format!("{:032x}", random())).expect("hex digits are a legal name")
     }
 
-    /// Refuses a store whose commits are not whole or not at all: no rule would hold on it.
-    fn check_store(&self) -> Result<(), Error> {
-        let properties = self.0.store.properties();
-        match properties.guarantee {
-            Guarantee::Atomic => Ok(()),
-            Guarantee::BestEffort => {
-                let name = properties.name;
-                let message = format!("the store {name} is best-effort: use one that is atomic");
-                Err(Error::new(ErrorKind::StoreUnavailable, message))
-            }
-        }
-    }
-
     /// Whether commands are taken, and the store answers.
     ///
     /// # Errors
@@ -256,7 +248,6 @@ impl Engine {
         if self.0.draining.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Draining, "this node is stopping"));
         }
-        self.check_store()?;
         self.partitions(None, 1).await.map(drop)
     }
 
@@ -301,6 +292,21 @@ impl Sweeping {
     pub(crate) fn engine(&self) -> Option<Engine> {
         self.0.upgrade().filter(|inner| !inner.draining.load(Ordering::Relaxed)).map(Engine)
     }
+}
+
+/// Waits for an answer, but not longer than asked.
+async fn answered(
+    patience: std::time::Duration,
+    (inbox, partition, caller): (&mpsc::Sender<Message>, &Partition, u64),
+    mut answer: oneshot::Receiver<Answer>,
+) -> Answer {
+    if let Ok(answer) = timeout(patience, &mut answer).await {
+        return answer.unwrap_or_else(|_| Err(lost()));
+    }
+    // What no commit carries yet is taken back; of the rest nobody can tell in time.
+    let _ = inbox.try_send(Message::GaveUp { partition: partition.clone(), caller });
+    let word: Result<Result<Answer, _>, _> = timeout(LAST_WORD, answer).await;
+    word.unwrap_or_else(|_| Ok(Err(lost()))).unwrap_or_else(|_| Err(lost()))
 }
 
 fn lost() -> Error {

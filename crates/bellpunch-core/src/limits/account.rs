@@ -407,6 +407,11 @@ pub(super) fn policy(draft: &mut Draft<'_>, name: &Key) -> Option<Arc<RatePolicy
     draft.get::<RatePolicy>(&RecordId::from(name))
 }
 
+/// Whether a policy may run on a best-effort store. One that is not there takes nothing.
+pub(super) fn is_best_effort(known: &mut Draft<'_>, name: &Key) -> bool {
+    policy(known, name).is_none_or(|policy| policy.terms().is_best_effort())
+}
+
 /// Reads a record's version as [`crate::IfVersion`] wants it.
 pub(super) fn version_of<R: Record>(draft: &mut Draft<'_>, id: &Key) -> Option<Version> {
     let id = RecordId::from(id);

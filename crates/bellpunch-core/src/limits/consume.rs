@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::account::version_of;
+use super::account::{is_best_effort, version_of};
 use super::admission::{Admission, Horizon};
 use super::charge::{self, Event};
 use super::local;
@@ -113,6 +113,14 @@ impl Command for Consume {
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<ConsumeReply, Rejection> {
         consume(draft, now, self, None)
+    }
+
+    fn is_best_effort(&self, known: &mut Draft<'_>) -> bool {
+        self.items.iter().all(|item| match (&item.target, &item.terms) {
+            (Target::Quota { .. }, _) => false,
+            (Target::Rate { .. }, Some(terms)) => terms.is_best_effort(),
+            (Target::Rate { policy, .. }, None) => is_best_effort(known, policy),
+        })
     }
 
     fn without_store(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {
@@ -261,6 +269,10 @@ impl Command for ConsumeRate {
             labels: self.labels.clone(),
         };
         consume(draft, now, &check, None).map(ConsumeRateReply::from)
+    }
+
+    fn is_best_effort(&self, known: &mut Draft<'_>) -> bool {
+        is_best_effort(known, &self.id)
     }
 
     fn without_store(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::account::{RateAccount, policy, version_of};
+use super::account::{RateAccount, is_best_effort, policy, version_of};
 use super::admission::KeyCount;
 use super::consume::check_version;
 use super::epoch::Epoch;
@@ -179,6 +179,10 @@ impl Command for SetPolicy {
     type Reply = PolicyReply;
     type Rejection = Rejection;
 
+    fn is_best_effort(&self, _: &mut Draft<'_>) -> bool {
+        self.terms.is_best_effort()
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<PolicyReply, Rejection> {
         let id = RecordId::from(&self.id);
         let known = draft.get::<RatePolicy>(&id);
@@ -245,6 +249,10 @@ impl Command for DeletePolicy {
     type Reply = PolicyReply;
     type Rejection = Rejection;
 
+    fn is_best_effort(&self, known: &mut Draft<'_>) -> bool {
+        is_best_effort(known, &self.id)
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<PolicyReply, Rejection> {
         let (known, _) = load(draft, (&self.id, self.if_version.as_ref()))?;
         let counters = draft.any::<RateCounter>(&RecordId::prefix(&[&self.id]));
@@ -285,6 +293,10 @@ impl Command for ResetPolicy {
     type Reply = PolicyReply;
     type Rejection = Rejection;
 
+    fn is_best_effort(&self, known: &mut Draft<'_>) -> bool {
+        is_best_effort(known, &self.id)
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, _: Timestamp) -> Result<PolicyReply, Rejection> {
         let (known, _) = load(draft, (&self.id, self.if_version.as_ref()))?;
 
@@ -308,6 +320,10 @@ impl Command for ReadPolicy {
     const NAME: &'static str = "policies.read";
     type Reply = PolicyReply;
     type Rejection = Rejection;
+
+    fn is_best_effort(&self, known: &mut Draft<'_>) -> bool {
+        is_best_effort(known, &self.id)
+    }
 
     fn decide(&self, draft: &mut Draft<'_>, _: Timestamp) -> Result<PolicyReply, Rejection> {
         let (known, version) = load(draft, (&self.id, None))?;
@@ -355,6 +371,10 @@ impl Command for ResetCounter {
     type Reply = CounterReply;
     type Rejection = Rejection;
 
+    fn is_best_effort(&self, known: &mut Draft<'_>) -> bool {
+        is_best_effort(known, &self.id)
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<CounterReply, Rejection> {
         let mut account = counter(draft, now, (&self.id, &self.key))?;
 
@@ -382,6 +402,10 @@ impl Command for ReadCounter {
     const NAME: &'static str = "counters.read";
     type Reply = CounterReply;
     type Rejection = Rejection;
+
+    fn is_best_effort(&self, known: &mut Draft<'_>) -> bool {
+        is_best_effort(known, &self.policy)
+    }
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<CounterReply, Rejection> {
         let account = counter(draft, now, (&self.policy, &self.key))?;

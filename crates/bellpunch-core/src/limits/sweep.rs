@@ -67,6 +67,11 @@ impl Command for SweepCounters {
     type Reply = Swept;
     type Rejection = Rejection;
 
+    /// What is idle says nothing, wherever it is.
+    fn is_best_effort(&self, _: &mut Draft<'_>) -> bool {
+        true
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<Swept, Rejection> {
         let mut removed = 0_u64;
         for id in &self.ids {
@@ -132,6 +137,11 @@ impl Command for SweepInlineCounters {
     const NAME: &'static str = "inline_counters.sweep";
     type Reply = Swept;
     type Rejection = Rejection;
+
+    /// What is idle says nothing, wherever it is.
+    fn is_best_effort(&self, _: &mut Draft<'_>) -> bool {
+        true
+    }
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<Swept, Rejection> {
         purge(draft, &self.ids, |counter: &InlineCounter| counter.0.under_own(now).is_idle(now))

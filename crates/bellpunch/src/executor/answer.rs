@@ -42,6 +42,7 @@ pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
                 replayed,
                 decided_by: DecidedBy::Store,
                 dry_run: dry_run == DryRun::Yes,
+                best_effort: false,
                 versions,
                 versions_each,
                 as_of,
@@ -51,7 +52,7 @@ pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
         }
         Decision::Rejected { index, rejection, at, as_of, touched } => {
             let decided_by = DecidedBy::Store;
-            let refusal = Refusal { index, rejection, at, as_of, decided_by };
+            let refusal = Refusal { index, rejection, at, as_of, decided_by, best_effort: false };
             let outcome = AnyOutcome::Rejected(refusal);
             Asked::Answer(Prepared { outcome, touched, deadline: None })
         }
@@ -82,6 +83,7 @@ pub(crate) fn storeless(reply: Reply, at: Timestamp, decided_by: DecidedBy) -> A
         replayed: false,
         decided_by,
         dry_run: false,
+        best_effort: false,
         versions: Versions::new(),
         versions_each: Vec::new(),
         as_of: Versions::new(),

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration as Span;
 
 use bellpunch_core::{
-    DecidedBy, Decision, IdempotencyKey, Loaded, Partition, RecordKey, Reply, Request, Timestamp,
-    View, WithoutStore, decide, without_store,
+    BestEffort, DecidedBy, Decision, IdempotencyKey, Loaded, Partition, RecordKey, Reply, Request,
+    Timestamp, View, WithoutStore, best_effort, decide, without_store,
 };
-use bellpunch_store::{Commit, CommitResult, Failure, FailureKind, Resolution, Sharing, Versioned};
+use bellpunch_store::{
+    Commit, CommitResult, Failure, FailureKind, Guarantee, Resolution, Sharing, Versioned,
+};
 
 use super::answer::{Asked, DryRun, Prepared, prepare, storeless};
 use super::batch::{Batch, Member, Waiting};
@@ -180,10 +182,7 @@ impl Lane {
         let records_max = turn.rules.records_max.div_ceil(2);
         while batch.members.len() < commands_max && batch.records() < records_max {
             let Some(waiting) = self.queue.pop_front() else { break };
-            let at = turn.now.max(waiting.not_before);
-            let decision = decide(&mut self.view, &waiting.request, at);
-            let dry_run = if waiting.request.dry_run { DryRun::Yes } else { DryRun::No };
-            match prepare(decision, dry_run) {
+            match self.ask(&waiting, turn) {
                 Asked::Load(records, due) => {
                     self.queue.push_front(waiting);
                     // The store is asked what is due only when it knows all that was decided.
@@ -194,7 +193,8 @@ impl Lane {
                     return;
                 }
                 Asked::Broken(error) => {
-                    turn.desk.stats.panics = turn.desk.stats.panics.saturating_add(1);
+                    let bug = u64::from(error.kind() == ErrorKind::Internal);
+                    turn.desk.stats.panics = turn.desk.stats.panics.saturating_add(bug);
                     self.answer(&waiting, Err(error), turn.desk);
                 }
                 Asked::Answer(prepared) if self.may_tell(&prepared, turn.rules) => {
@@ -214,6 +214,25 @@ impl Lane {
         turn.desk.stats.batch_commands.observe(&crate::api::BATCH_COMMANDS, commands);
         let commit = batch.commit(&self.partition, &mut self.view, turn);
         self.send(batch, Sent { commit, times: 1 }, turn.desk);
+    }
+
+    /// Asks the rule, if the store can keep what it promises.
+    fn ask(&mut self, waiting: &Waiting, turn: &Turn<'_>) -> Asked {
+        if turn.rules.guarantee == Guarantee::BestEffort {
+            match best_effort(&mut self.view, &waiting.request) {
+                BestEffort::Allowed => {}
+                BestEffort::Load(records) => return Asked::Load(records, Vec::new()),
+                BestEffort::Refused => {
+                    let message = "the store is best-effort: only rate limits whose policy says \
+                                   best_effort, without an idempotency key, may use it";
+                    return Asked::Broken(Error::new(ErrorKind::StoreUnavailable, message));
+                }
+            }
+        }
+        let at = turn.now.max(waiting.not_before);
+        let decision = decide(&mut self.view, &waiting.request, at);
+        let dry_run = if waiting.request.dry_run { DryRun::Yes } else { DryRun::No };
+        prepare(decision, dry_run)
     }
 
     /// Whether an answer is true without a commit: it wrote nothing, it rests on nothing that is

@@ -20,7 +20,8 @@ use std::sync::Arc;
 
 use bellpunch_core::{Due, Partition, RecordId, RecordKey, Request, Timestamp};
 use bellpunch_store::{
-    Commit, CommitId, CommitResult, Failure, Properties, Resolution, Sharing, StoreClock, Versioned,
+    Commit, CommitId, CommitResult, Failure, Guarantee, Properties, Resolution, Sharing,
+    StoreClock, Versioned,
 };
 
 use crate::{AnyOutcome, EngineConfig, EngineStats, Error, ErrorKind};
@@ -113,6 +114,7 @@ pub(crate) enum Output {
 pub(crate) struct Rules {
     pub(crate) config: EngineConfig,
     pub(crate) sharing: Sharing,
+    pub(crate) guarantee: Guarantee,
     pub(crate) clock: StoreClock,
     pub(crate) records_max: usize,
 }
@@ -188,6 +190,7 @@ impl Executor {
         let rules = Rules {
             config,
             sharing: properties.sharing,
+            guarantee: properties.guarantee,
             clock: properties.clock,
             records_max: properties.records_max,
         };
