@@ -1,4 +1,5 @@
-//! The races of five real findings, run against naive twins and against Bellpunch.
+//! The races that real findings describe, run against naive twins and against Bellpunch: a token
+//! quota, a redemption session, a rate limiter, uploads.
 //!
 //! Starts, on loopback, deliberately naive services (read, decide, write in three steps) and the
 //! real `bellpunch` binary on its disk store, fires the same attacks at both over HTTP, and prints
