@@ -249,7 +249,11 @@ fn conclude(draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided
     match decided {
         Decided::Panicked(command) => Decision::Failed(RequestError::Panicked { command }),
         Decided::Rejected(index, rejection) => {
-            let as_of = read_of(&draft);
+            let mut as_of = read_of(&draft);
+            // The look for an outcome is no part of the rule, unless it is what said no.
+            if rejection.category != Category::Reuse {
+                as_of.retain(|name, _| !name.starts_with("outcomes/"));
+            }
             let reads = draft.read_versions().keys().cloned().collect();
             let touched = Touched { reads, writes: Vec::new() };
             Decision::Rejected { index, rejection, at, as_of, touched }

@@ -143,3 +143,13 @@ async fn a_dry_run_reserves_nothing() {
         assert_eq!(receipt.as_of["counters/c"].get(), 0);
     }
 }
+
+#[tokio::test]
+async fn a_refusal_names_what_the_rule_read_and_not_its_key() {
+    let engine = engine(EngineConfig::default());
+    let options =
+        CallOptions { key: Some(IdempotencyKey::new("k").unwrap()), ..CallOptions::default() };
+    let outcome = engine.call(&acme(), take("c", 0), options).await.unwrap();
+    let Outcome::Rejected(refusal) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(refusal.as_of.keys().collect::<Vec<_>>(), ["counters/c"]);
+}
