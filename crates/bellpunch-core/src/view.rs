@@ -130,12 +130,6 @@ impl View {
         }
     }
 
-    /// Whether the record is here.
-    #[must_use]
-    pub fn has(&self, key: &RecordKey) -> bool {
-        self.slots.contains_key(key)
-    }
-
     /// Answers a question for due records: ids in order, at most [`crate::DUE_MAX`].
     pub fn answer(&mut self, due: Due, ids: Vec<RecordId>) {
         self.due.insert(due, ids);
@@ -271,12 +265,6 @@ impl View {
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// Whether nothing is kept.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
     }
 
     /// Drops records until `bytes_max` is kept or `visits` were looked at: clean ones that were not
