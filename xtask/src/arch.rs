@@ -113,6 +113,16 @@ fn apart() {
 }
 
 #[test]
+fn check_apart() {
+    // A mistake has to be made twice to stay unseen: the checkers share nothing with the rules.
+    let needs = graph().all("bellpunch-check");
+    let ours: Vec<_> = needs.iter().filter(|name| name.starts_with("bellpunch")).collect();
+    assert!(ours.is_empty(), "bellpunch-check needs {ours:?}");
+    let manifest = fs::read_to_string(root().join("crates/bellpunch-check/Cargo.toml"));
+    assert!(!manifest.expect("it is there").contains("bellpunch-core"), "not even for its tests");
+}
+
+#[test]
 fn one_clock() {
     // The runtime's timers bound waiting, and decide nothing; the time of day is read once.
     for (path, text) in sources("crates") {

@@ -14,6 +14,7 @@ pub mod currencies;
 mod draft;
 pub mod limits;
 mod outcome;
+pub mod planted;
 mod record;
 mod registry;
 mod rejection;

@@ -62,8 +62,19 @@ fn random() -> u128 {
     })
 }
 
-/// The SHA-256 of what is asked for: partition, and each command's name and content.
-fn fingerprint(partition: &Partition, commands: &[Arc<dyn AnyCommand>]) -> Fingerprint {
+/// The SHA-256 of what is asked for: partition, and each command's name and content. An
+/// idempotency key is bound to it.
+///
+/// ```
+/// use bellpunch::{Partition, fingerprint};
+/// # fn main() -> Result<(), bellpunch::ValueError> {
+/// let (a, b) = (Partition::new("a")?, Partition::new("b")?);
+/// assert_ne!(fingerprint(&a, &[]), fingerprint(&b, &[]));
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub fn fingerprint(partition: &Partition, commands: &[Arc<dyn AnyCommand>]) -> Fingerprint {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());

@@ -24,7 +24,7 @@ mod api;
 mod clock;
 mod driver;
 mod engine;
-mod executor;
+pub mod executor;
 mod sweep;
 
 pub use api::{
@@ -34,7 +34,7 @@ pub use api::{
 pub use bellpunch_core::*;
 pub use bellpunch_store as store;
 pub use clock::SystemClock;
-pub use engine::Engine;
+pub use engine::{Engine, fingerprint};
 
 /// The Rust of the README compiles and does what it says.
 #[cfg(doctest)]

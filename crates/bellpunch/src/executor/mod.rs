@@ -28,9 +28,9 @@ use crate::{AnyOutcome, EngineConfig, EngineStats, Error, ErrorKind};
 use lane::Lane;
 
 /// Who waits for a reply.
-pub(crate) type Caller = u64;
+pub type Caller = u64;
 /// One request to the store, or one timer.
-pub(crate) type Op = u64;
+pub type Op = u64;
 
 /// Records looked at per step when the cache is over its bound, at least.
 const EVICT_VISITS: usize = 256;
@@ -42,67 +42,106 @@ const EVICT_VISITS_PER_LANE: usize = 64;
 
 /// What happened.
 #[derive(Debug)]
-pub(crate) enum Input {
+pub enum Input {
+    /// A command came.
     Arrived {
+        /// Who gets the reply.
         caller: Caller,
+        /// Where it belongs.
         partition: Partition,
+        /// What is asked for.
         request: Box<Request>,
     },
     /// The caller's time is up. It gets its reply now.
     GaveUp {
+        /// Who.
         caller: Caller,
+        /// Where its command is.
         partition: Partition,
     },
+    /// A read of the store ended.
     Read {
+        /// Which one.
         op: Op,
+        /// What it gave.
         result: Result<ReadResult, Failure>,
     },
+    /// A commit ended.
     Committed {
+        /// Which one.
         op: Op,
+        /// What came of it.
         result: CommitResult,
     },
+    /// A question for the fate of a commit ended.
     Resolved {
+        /// Which one.
         op: Op,
+        /// What the store said.
         result: Result<Resolution, Failure>,
     },
+    /// A pause is over.
     Woke {
+        /// Which one.
         op: Op,
     },
+    /// Take no more commands, and say when all are answered.
     Drain,
 }
 
 /// What a read gave: records, and the answers to questions for due ones.
 #[derive(Debug, Default)]
-pub(crate) struct ReadResult {
-    pub(crate) records: Vec<(RecordKey, Versioned)>,
-    pub(crate) due: Vec<(Due, Vec<RecordId>)>,
+pub struct ReadResult {
+    /// As the store has them, each with its key.
+    pub records: Vec<(RecordKey, Versioned)>,
+    /// The ids that answer each question.
+    pub due: Vec<(Due, Vec<RecordId>)>,
 }
 
 /// What to do.
 #[derive(Debug)]
-pub(crate) enum Output {
+pub enum Output {
+    /// Tell a caller.
     Reply {
+        /// Whom.
         caller: Caller,
+        /// What.
         result: Result<AnyOutcome, Error>,
     },
+    /// Read records, and ask which are due.
     Read {
+        /// Its name, for the input that ends it.
         op: Op,
+        /// Where.
         partition: Partition,
+        /// These records.
         records: Vec<RecordKey>,
+        /// These questions, each answered with at most [`bellpunch_core::DUE_MAX`] ids.
         due: Vec<Due>,
+        /// Due at this instant.
         now: Timestamp,
     },
+    /// Commit. All that are asked for at once may travel in one call.
     Commit {
+        /// Its name, for the input that ends it.
         op: Op,
+        /// What.
         commit: Arc<Commit>,
     },
+    /// Ask what became of a commit.
     Resolve {
+        /// Its name, for the input that ends it.
         op: Op,
+        /// Where.
         partition: Partition,
+        /// The commit's own name.
         id: CommitId,
     },
+    /// Say when a pause is over.
     Wake {
+        /// Its name, for the input that ends it.
         op: Op,
+        /// How long.
         after: std::time::Duration,
     },
     /// Every command that was taken has been answered.
@@ -165,9 +204,38 @@ impl Desk {
     }
 }
 
-/// See the [module](self).
+/// Runs the commands of its partitions in turn; see the [module](self). [`Engine`](crate::Engine)
+/// is this, driven by tokio; drive it yourself to run on another runtime, or on none:
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use bellpunch::store::{Clock, MemoryConfig, MemoryStore, Store};
+/// # use bellpunch::{EngineConfig, Partition, Request, Timestamp, command, Duration};
+/// use bellpunch::executor::{Executor, Input, Output};
+/// # #[derive(Debug)]
+/// # struct Stopped;
+/// # impl Clock for Stopped {
+/// #     fn now(&self) -> Timestamp { Timestamp::EPOCH }
+/// # }
+/// # let properties = MemoryStore::new(Arc::new(Stopped), MemoryConfig::default()).properties();
+/// let mut executor = Executor::new(EngineConfig::default(), &properties, 7);
+/// let read = command("quotas.read").unwrap().parse;
+/// let request = Request {
+///     commands: vec![read(serde_json::json!({ "id": "q1" }))?],
+///     entropy: vec![0],
+///     key: None,
+///     keep: Duration::from_days(7),
+///     dry_run: false,
+/// };
+/// let (partition, request) = (Partition::new("acme")?, Box::new(request));
+/// executor.handle(Input::Arrived { caller: 1, partition, request }, Timestamp::EPOCH);
+/// // The record is not in memory yet.
+/// assert!(matches!(executor.poll(), Some(Output::Read { .. })));
+/// assert!(executor.poll().is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct Executor {
+pub struct Executor {
     rules: Rules,
     desk: Desk,
     lanes: BTreeMap<Partition, Lane>,
@@ -186,7 +254,7 @@ pub(crate) struct Executor {
 
 impl Executor {
     /// An executor for a store with these properties. `seed` names its commits and its pauses.
-    pub(crate) fn new(config: EngineConfig, properties: &Properties, seed: u64) -> Self {
+    pub fn new(config: EngineConfig, properties: &Properties, seed: u64) -> Self {
         let rules = Rules {
             config,
             sharing: properties.sharing,
@@ -216,7 +284,7 @@ impl Executor {
     }
 
     /// Takes what happened; `now` is the node's clock.
-    pub(crate) fn handle(&mut self, input: Input, now: Timestamp) {
+    pub fn handle(&mut self, input: Input, now: Timestamp) {
         self.now = now;
         match input {
             Input::Arrived { caller, partition, request } => {
@@ -278,7 +346,7 @@ impl Executor {
 
     /// The next thing to do. Lanes that can decide do so first, so that all arrivals handled since
     /// the last call are in one batch.
-    pub(crate) fn poll(&mut self) -> Option<Output> {
+    pub fn poll(&mut self) -> Option<Output> {
         // Before a batch begins to read, which needs room, and behind it.
         self.evict();
         while let Some(partition) = self.dirty.pop_first() {
@@ -303,7 +371,7 @@ impl Executor {
     }
 
     /// Counts since the start.
-    pub(crate) fn stats(&self) -> EngineStats {
+    pub fn stats(&self) -> EngineStats {
         let cache_bytes = u64::try_from(self.cache_bytes).unwrap_or(u64::MAX);
         EngineStats { cache_bytes, ..self.desk.stats.clone() }
     }

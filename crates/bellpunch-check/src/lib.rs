@@ -1,0 +1,13 @@
+//! Judges what happened: histories of calls and replies, against what the rules promise.
+//!
+//! A history is what callers saw: when each call was sent, when and how it was answered. The
+//! checkers decide whether one order of the calls explains all of it. Everything here is written
+//! from the rules' description and shares no code with the rules, so that a mistake has to be made
+//! twice to stay unseen.
+//!
+//! Invariant: a verdict of *pass* means that every call was explained. What cannot be decided is
+//! *inconclusive*, and that is never a pass.
+
+pub mod history;
+pub mod instant;
+pub mod model;
