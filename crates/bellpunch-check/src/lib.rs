@@ -11,3 +11,4 @@
 pub mod history;
 pub mod instant;
 pub mod model;
+pub mod recorder;
