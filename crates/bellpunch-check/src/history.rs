@@ -87,7 +87,7 @@ pub struct Invoke {
 }
 
 /// It was accepted.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accepted {
     /// Nanoseconds on the recorder's clock, after it was received.
@@ -116,7 +116,7 @@ pub struct Accepted {
 }
 
 /// The rule said no.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rejected {
     /// Nanoseconds on the recorder's clock, after it was received.
@@ -143,7 +143,7 @@ pub struct Rejected {
 }
 
 /// A read came back.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Read {
     /// Nanoseconds on the recorder's clock, after it was received.
