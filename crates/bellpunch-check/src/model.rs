@@ -8,6 +8,8 @@
 //! takes from there is what was drawn at random (an id of a hold or a charge): it tests that it is
 //! new, and goes on with it.
 
+pub mod limits;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
