@@ -56,9 +56,8 @@ impl World {
                 lands = lands.saturating_add(rng.between(10 * MILLI, 3 * SECOND));
             }
             let slow = self.fault(FaultKind::SlowPartition, node);
-            let partition = slow.is_some_and(|episode| {
-                commit.partition.as_str() == format!("p{}", episode.node)
-            });
+            let partition = slow
+                .is_some_and(|episode| commit.partition.as_str() == format!("p{}", episode.node));
             if partition {
                 lands = lands.saturating_add(rng.delay(median.saturating_mul(SLOW_FACTOR)));
             }
@@ -152,9 +151,8 @@ impl World {
             Fate::Vanishes | Fate::Late => CommitResult::Unknown,
             Fate::Contradicted => {
                 let keys = commit.preconditions.iter().map(|precondition| &precondition.key);
-                let current = keys.map(|key| {
-                    (key.clone(), self.store.truth(&commit.partition, key, self.now))
-                });
+                let current = keys
+                    .map(|key| (key.clone(), self.store.truth(&commit.partition, key, self.now)));
                 CommitResult::Conflict { current: current.collect() }
             }
             Fate::Lands | Fate::ReplyLost => {
@@ -179,13 +177,13 @@ impl World {
         if call.items.iter().any(|item| item.result.is_none()) {
             return;
         }
-        let silent = call.items.iter().any(|item| {
-            matches!(item.fate, Fate::ReplyLost | Fate::Late | Fate::Vanishes)
-        });
+        let silent = call
+            .items
+            .iter()
+            .any(|item| matches!(item.fate, Fate::ReplyLost | Fate::Late | Fate::Vanishes));
         if 1 < call.items.len() {
-            let committed = |item: &Item| {
-                matches!(item.result, Some(CommitResult::Committed { .. }))
-            };
+            let committed =
+                |item: &Item| matches!(item.result, Some(CommitResult::Committed { .. }));
             let some = call.items.iter().filter(|item| committed(item)).count();
             if some != 0 && some != call.items.len() {
                 self.reached("multi_mixed");
@@ -235,7 +233,8 @@ impl World {
     /// The reply of a call reaches the node.
     pub(crate) fn landed(&mut self, number: u64) {
         let Some(call) = self.calls.remove(&number) else { return };
-        if self.case.settings.store == StoreKind::Exclusive && self.node(call.node).life == call.life
+        if self.case.settings.store == StoreKind::Exclusive
+            && self.node(call.node).life == call.life
         {
             self.store.sync(call.applied);
         }
@@ -302,14 +301,20 @@ impl World {
             }
             records.push((key.clone(), record));
         }
-        let due = asked.due.iter().map(|due| {
-            (due.clone(), self.store.due(&asked.partition, due, (asked.by, self.now)))
-        });
+        let due = asked
+            .due
+            .iter()
+            .map(|due| (due.clone(), self.store.due(&asked.partition, due, (asked.by, self.now))));
         ReadResult { records, due: due.collect::<Vec<_>>() }
     }
 
     /// A node asks what became of a commit.
-    pub(crate) fn ask_fate(&mut self, (node, life): (usize, u64), (op, id): (Op, CommitId), stalled: u64) {
+    pub(crate) fn ask_fate(
+        &mut self,
+        (node, life): (usize, u64),
+        (op, id): (Op, CommitId),
+        stalled: u64,
+    ) {
         self.next_call = self.next_call.saturating_add(1);
         let mut rng = self.rng("resolve", self.next_call);
         let delay = self.store_delay(self.case.settings.read, node, &mut rng);

@@ -88,7 +88,12 @@ impl World {
     }
 
     /// An intent of the world's own, at the end of it.
-    pub(crate) fn plan_last(&mut self, partition: &Partition, asked: Asked, resolves: Option<String>) {
+    pub(crate) fn plan_last(
+        &mut self,
+        partition: &Partition,
+        asked: Asked,
+        resolves: Option<String>,
+    ) {
         let intent = Intent {
             client: 0,
             node: 0,
@@ -139,7 +144,9 @@ impl World {
                 let place = number.checked_rem(known.len()).unwrap_or_default();
                 *text = known.get(place).cloned().unwrap_or_else(|| "nothing".to_owned());
             }
-            Value::Array(values) => values.iter_mut().for_each(|value| self.fix_value(partition, value)),
+            Value::Array(values) => {
+                values.iter_mut().for_each(|value| self.fix_value(partition, value))
+            }
             Value::Object(fields) => {
                 fields.values_mut().for_each(|value| self.fix_value(partition, value));
             }
@@ -172,7 +179,10 @@ impl World {
             }
         };
         let key = intent.key.clone();
-        self.note(format_args!("c{} sends {caller} to n{}: {cmd} {args} {key:?}", intent.client, intent.node));
+        self.note(format_args!(
+            "c{} sends {caller} to n{}: {cmd} {args} {key:?}",
+            intent.client, intent.node
+        ));
         self.lines.push(Line::Invoke(Invoke {
             t,
             op: caller,
@@ -211,6 +221,7 @@ impl World {
             self.next_caller = self.next_caller.saturating_add(1);
             let as_caller = self.next_caller;
             self.duplicates.insert(as_caller);
+            self.duplicated.insert(caller);
             let more = if late { rng.between(SECOND, 8 * SECOND) } else { rng.below(4 * MILLI) };
             self.after(delay.saturating_add(more), Event::Arrive { sent: caller, as_caller });
         }
@@ -253,7 +264,12 @@ impl World {
     }
 
     /// The time of a caller is up.
-    pub(crate) fn give_up(&mut self, (node, life): (usize, u64), caller: Caller, partition: Partition) {
+    pub(crate) fn give_up(
+        &mut self,
+        (node, life): (usize, u64),
+        caller: Caller,
+        partition: Partition,
+    ) {
         if self.node(node).life == life && self.node(node).waiters.contains_key(&caller) {
             self.deliver((node, life), Input::GaveUp { caller, partition });
         }
@@ -287,7 +303,11 @@ impl World {
     }
 
     /// Nothing is told that rests on what a crash could take.
-    fn test_rests_on_durable(&mut self, (node, partition): (usize, &Partition), outcome: &AnyOutcome) {
+    fn test_rests_on_durable(
+        &mut self,
+        (node, partition): (usize, &Partition),
+        outcome: &AnyOutcome,
+    ) {
         let (versions, decided_by) = match outcome {
             AnyOutcome::Accepted(AnyReceipt { versions, decided_by, .. }) => (versions, decided_by),
             AnyOutcome::Rejected(Refusal { as_of, decided_by, .. }) => (as_of, decided_by),
@@ -332,7 +352,9 @@ impl World {
                 self.note(format_args!("{caller} is told {error}"));
                 self.broke_situations(error.kind());
                 let broke = Broke { t, op: caller, code };
-                if error.kind() == ErrorKind::Unknown {
+                // One that was duplicated on its way may still have an effect.
+                let twice = self.duplicated.contains(&caller);
+                if error.kind() == ErrorKind::Unknown || twice {
                     self.lines.push(Line::Unknown(broke));
                     self.again(place, error.kind());
                 } else {
@@ -360,7 +382,10 @@ impl World {
             [one] if intent.commands.len() == 1 => one.clone(),
             _ => Value::Array(replies.clone()),
         };
-        self.note(format_args!("{caller} accepted at {}: {reply} {:?}", receipt.at, receipt.versions));
+        self.note(format_args!(
+            "{caller} accepted at {}: {reply} {:?}",
+            receipt.at, receipt.versions
+        ));
         for reply in &replies {
             self.learn(intent.partition.as_str(), reply);
         }
@@ -380,16 +405,18 @@ impl World {
         let flag = flag.map(str::to_owned);
         let (at, writes) = (receipt.at.to_string(), plain(&receipt.versions));
         let reads = plain(&receipt.as_of);
-        let is_read = intent.commands.iter().all(|asked| {
-            command(&asked.cmd).is_some_and(|spec| !spec.changes)
-        });
+        let is_read = intent
+            .commands
+            .iter()
+            .all(|asked| command(&asked.cmd).is_some_and(|spec| !spec.changes));
         if is_read {
             let read = Read { t, op: caller, as_of: reads, at, flag, reply: reply.clone() };
             self.lines.push(Line::Read(read));
         } else {
             let (replayed, seq) = (receipt.replayed, None);
             let reply = reply.clone();
-            let accepted = Accepted { t, op: caller, at, replayed, writes, reads, seq, flag, reply };
+            let accepted =
+                Accepted { t, op: caller, at, replayed, writes, reads, seq, flag, reply };
             self.lines.push(Line::Accepted(accepted));
         }
         if let Some(key) = intent.resolves {
@@ -456,7 +483,7 @@ impl World {
         self.note(format_args!("{caller} hears nothing: {code}"));
         let (t, op, code_text) = (self.stamp(), caller, code.to_owned());
         let broke = Broke { t, op, code: code_text };
-        if code == "refused" {
+        if code == "refused" && !self.duplicated.contains(&caller) {
             self.lines.push(Line::Error(broke));
             self.again(place, ErrorKind::StoreUnavailable);
         } else {

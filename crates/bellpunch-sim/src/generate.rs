@@ -18,22 +18,32 @@ const COMMANDS: u64 = 300;
 fn settings(rng: &mut Rng) -> Settings {
     let exclusive = rng.chance(300);
     let nodes = if exclusive { 1 } else { *rng.pick(&[1, 2, 2, 2, 3, 4]) };
-    let commit = *rng.pick(&[100 * MICRO, MILLI, 2 * MILLI, 10 * MILLI, 50 * MILLI]);
+    let batch_max = *rng.pick(&[512, 512, 16, 4, 1]);
+    // What cannot keep up is not alive, however well it is.
+    let slowest = if batch_max < 16 { 3 } else { 5 };
+    let commits = [100 * MICRO, MILLI, 2 * MILLI, 10 * MILLI, 50 * MILLI];
+    let commit = *commits.get(rng.place(slowest)).unwrap_or(&MILLI);
+    let keep = *rng.pick(&[604_800 * SECOND, 604_800 * SECOND, 604_800 * SECOND, 5 * SECOND]);
+    let patience = *rng.pick(&[10 * SECOND, 10 * SECOND, 2 * SECOND, 300 * MILLI]);
     Settings {
         nodes,
         store: if exclusive { StoreKind::Exclusive } else { StoreKind::Shared },
-        clock: if exclusive || rng.chance(700) { ClockKind::AtExclusivity } else { ClockKind::Node },
+        clock: if exclusive || rng.chance(700) {
+            ClockKind::AtExclusivity
+        } else {
+            ClockKind::Node
+        },
         defect: String::new(),
         ids_max: *rng.pick(&[65_536, 65_536, 65_536, 8, 2]),
         read: commit.checked_div(2).unwrap_or(MILLI),
         commit,
         queue_max: *rng.pick(&[4_096, 4_096, 64, 8]),
-        batch_max: *rng.pick(&[512, 512, 16, 4, 1]),
+        batch_max,
         retries_max: *rng.pick(&[16, 16, 16, 4, 1]),
         cache_max: *rng.pick(&[64 << 20, 64 << 20, 4_096, 512]),
-        keep: *rng.pick(&[604_800 * SECOND, 604_800 * SECOND, 604_800 * SECOND, 5 * SECOND]),
+        keep,
         skew: *rng.pick(&[500 * MILLI, 500 * MILLI, MILLI]),
-        patience: *rng.pick(&[10 * SECOND, 10 * SECOND, 2 * SECOND, 300 * MILLI]),
+        patience: if keep < 60 * SECOND { 60 * SECOND } else { patience },
         sweep: *rng.pick(&[0, 2 * SECOND, 5 * SECOND]),
         heal: rng.between(8 * SECOND, 25 * SECOND),
     }
@@ -41,6 +51,18 @@ fn settings(rng: &mut Rng) -> Settings {
 
 /// The faults that a store of this kind can have.
 fn faults_of(settings: &Settings) -> Vec<FaultKind> {
+    if settings.keep < 60 * SECOND {
+        // Whoever hears nothing for longer than outcomes are kept can never know.
+        return vec![
+            FaultKind::ClockDrift,
+            FaultKind::Slow,
+            FaultKind::SlowPartition,
+            FaultKind::Conflict,
+            FaultKind::Delay,
+            FaultKind::StaleReads,
+            FaultKind::TornReads,
+        ];
+    }
     let mut all = vec![
         FaultKind::ClockJump,
         FaultKind::ClockFreeze,
@@ -61,10 +83,8 @@ fn faults_of(settings: &Settings) -> Vec<FaultKind> {
         FaultKind::DropReply,
         FaultKind::Delay,
         FaultKind::Duplicate,
+        FaultKind::DuplicateLate,
     ];
-    if 60 * SECOND < settings.keep {
-        all.push(FaultKind::DuplicateLate);
-    }
     if settings.store == StoreKind::Shared {
         all.extend([
             FaultKind::CutStore,
@@ -183,8 +203,7 @@ fn steps(settings: &Settings, rng: &mut Rng) -> Vec<Step> {
             number = number.saturating_add(1);
             let partition = if rng.chance(800) { 0 } else { rng.below(partitions) };
             let same = rng.chance(400);
-            let mut commands =
-                if same { hot.clone() } else { next(*rng.pick(&domains), rng) };
+            let mut commands = if same { hot.clone() } else { next(*rng.pick(&domains), rng) };
             let read = commands.iter().all(|asked| asked.cmd.ends_with(".read"));
             let mut key = (!read && !rng.chance(keyless)).then(|| format!("k{number}"));
             if !read && rng.chance(60) && !used.is_empty() {

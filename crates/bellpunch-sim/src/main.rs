@@ -7,7 +7,8 @@ fn main() {
     let (mut failed, mut commits) = (0, 0);
     for seed in seed..seed + count {
         let case = bellpunch_sim::generate::random(seed);
-        let trace = if count == 1 { bellpunch_sim::trace::Trace::kept() } else { Default::default() };
+        let trace =
+            if count == 1 { bellpunch_sim::trace::Trace::kept() } else { Default::default() };
         let report = bellpunch_sim::run::run(&case, trace);
         commits += report.commits;
         all.add(&report.situations);

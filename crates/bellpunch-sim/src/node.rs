@@ -265,7 +265,8 @@ impl World {
                 Output::Read { op, partition, records, due, now: by } => {
                     self.next_call = self.next_call.saturating_add(1);
                     let (number_of, begun) = (self.next_call, self.now.saturating_add(delay));
-                    let asked = Asking { op, partition, records, due, by, begun, number: number_of };
+                    let asked =
+                        Asking { op, partition, records, due, by, begun, number: number_of };
                     self.ask((number, life), asked, delay);
                 }
                 Output::Resolve { op, partition: _, id } => {

@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bellpunch::Partition;
 use bellpunch::audit::{Stored, audit};
 use bellpunch_check::history::{Floor, History, Line, Record};
+use bellpunch_check::judge::{Verdict3, judge};
+use bellpunch_check::model::state::State;
 use serde_json::{Value, json};
 
 use crate::case::{Asked, Case, SECOND};
@@ -46,6 +48,12 @@ pub fn run(case: &Case, trace: Trace) -> Report {
         world.violated("no_panic", text);
     }
     let history = History { header: world.header(), lines: std::mem::take(&mut world.lines) };
+    if world.violations.is_empty() {
+        let judgement = judge::<State>(&history);
+        if judgement.verdict != Verdict3::Pass {
+            world.violated("history", judgement.to_string());
+        }
+    }
     Report {
         violations: std::mem::take(&mut world.violations),
         history,

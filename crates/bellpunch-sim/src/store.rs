@@ -49,9 +49,7 @@ impl Shelf {
         let last = { slots }.rfind(|slot| slot.since <= when);
         match last.and_then(|slot| slot.state.clone()) {
             Some(state) if state.value.is_some() => state,
-            Some(tombstone) => {
-                Versioned { version: tombstone.version.max(floor), ..tombstone }
-            }
+            Some(tombstone) => Versioned { version: tombstone.version.max(floor), ..tombstone },
             None => Versioned { version: floor, ..Versioned::default() },
         }
     }
@@ -174,7 +172,11 @@ impl SimStore {
 
     /// All that is due in a partition, as the sweeper asks.
     #[must_use]
-    pub fn sweepable(&self, partition: &Partition, (by, when): (Timestamp, Instant)) -> Vec<RecordKey> {
+    pub fn sweepable(
+        &self,
+        partition: &Partition,
+        (by, when): (Timestamp, Instant),
+    ) -> Vec<RecordKey> {
         let Some(shelf) = self.shelves.get(partition) else { return Vec::new() };
         let keys = shelf.records.keys().filter(|key| {
             let record = shelf.read(key, when);
@@ -190,7 +192,10 @@ impl SimStore {
 
     /// All records of a partition as they are, tombstones too, and its floors.
     #[must_use]
-    pub fn dump(&self, partition: &Partition) -> (Vec<(RecordKey, Versioned)>, Vec<(Kind, Version)>) {
+    pub fn dump(
+        &self,
+        partition: &Partition,
+    ) -> (Vec<(RecordKey, Versioned)>, Vec<(Kind, Version)>) {
         let Some(shelf) = self.shelves.get(partition) else { return (Vec::new(), Vec::new()) };
         let mut records = Vec::new();
         for (key, slots) in &shelf.records {
@@ -235,7 +240,8 @@ impl SimStore {
         if !current.is_empty() {
             return CommitResult::Conflict { current };
         }
-        let clock = if self.wrong("deadline_at_arrival") { attempt.clock_arrived } else { attempt.clock };
+        let clock =
+            if self.wrong("deadline_at_arrival") { attempt.clock_arrived } else { attempt.clock };
         let missed = commit.deadline.is_some_and(|deadline| deadline <= clock);
         if missed && !self.wrong("deadline_ignored") {
             return CommitResult::TooLate { store_time: attempt.clock };

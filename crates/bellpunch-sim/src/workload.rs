@@ -75,7 +75,10 @@ pub fn first(domains: &[Domain], rng: &mut Rng) -> Vec<Asked> {
                 for id in ["q", "r", "s"] {
                     let mut args = json!({ "id": id, "limit": LIMIT });
                     match rng.below(5) {
-                        0 => args["expires_at"] = json!(instant(rng.between(2, 25).saturating_mul(SECOND))),
+                        0 => {
+                            args["expires_at"] =
+                                json!(instant(rng.between(2, 25).saturating_mul(SECOND)))
+                        }
                         1 => args["refill"] = json!({ "amount": 5, "period_ns": 3 * SECOND }),
                         2 => args["limit"] = json!(2),
                         _ => {}

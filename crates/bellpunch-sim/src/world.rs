@@ -13,6 +13,7 @@ use bellpunch::executor::{Caller, Op as ExecutorOp};
 use bellpunch::store::{Commit, CommitId, CommitResult};
 use bellpunch::{AnyOutcome, Due, Error, Partition, RecordKey, Timestamp};
 use bellpunch_check::history::{Header, Line, Note};
+use serde_json::json;
 
 use crate::case::{Case, Episode, FaultKind, Instant, SECOND, StoreKind};
 use crate::client::{Intent, Sent};
@@ -153,6 +154,8 @@ pub struct World {
     pub(crate) intents: Vec<Intent>,
     pub(crate) sent: BTreeMap<Caller, Sent>,
     pub(crate) duplicates: BTreeSet<Caller>,
+    /// Requests that were duplicated.
+    pub(crate) duplicated: BTreeSet<Caller>,
     pub(crate) next_caller: Caller,
     pub(crate) calls: BTreeMap<u64, Call>,
     pub(crate) next_call: u64,
@@ -186,6 +189,7 @@ impl World {
             intents: Vec::new(),
             sent: BTreeMap::new(),
             duplicates: BTreeSet::new(),
+            duplicated: BTreeSet::new(),
             next_caller: 0,
             calls: BTreeMap::new(),
             next_call: 0,
@@ -226,6 +230,8 @@ impl World {
     pub fn header(&self) -> Header {
         let mut header = Header::of("sim");
         header.seed = Some(self.case.seed);
+        let model = json!({ "model": "bellpunch", "keep_ns": self.case.settings.keep });
+        header.model.insert("*".to_owned(), model);
         header
     }
 
