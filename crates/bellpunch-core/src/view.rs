@@ -143,7 +143,9 @@ impl View {
         let floor = self.floors.get(&key.kind).copied().unwrap_or_default();
         let slot = self.slots.get_mut(key).ok_or(SeenError::NotLoaded)?;
         slot.used = true;
-        if let Some(pending) = &slot.pending {
+        if let Some(pending) = &slot.pending
+            && !crate::planted!("batch_blind")
+        {
             let value = pending.value.clone().map(downcast::<R>);
             return Ok(Seen { version: pending.version, at: pending.at, value });
         }
@@ -172,6 +174,9 @@ impl View {
             }
             None => slot.committed.version,
         };
+        if crate::planted!("version_per_batch") {
+            write.version = write.expected.plus(1);
+        }
         slot.pending = Some(write);
         self.written.insert(key.clone());
     }

@@ -83,6 +83,9 @@ pub fn fingerprint(partition: &Partition, commands: &[Arc<dyn AnyCommand>]) -> F
     part(partition.as_str().as_bytes());
     for command in commands {
         part(command.name().as_bytes());
+        if bellpunch_core::planted!("fingerprint_shallow") {
+            continue;
+        }
         part(&command.content());
     }
     Fingerprint::new(hash.finalize().into())
