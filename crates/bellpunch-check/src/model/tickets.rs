@@ -575,4 +575,10 @@ fn issue_limit(args: &Value) -> Result<Option<(usize, Nanos)>, Refusal> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_arguments,
+    reason = "a test that panics has failed"
+)]
 mod tests;

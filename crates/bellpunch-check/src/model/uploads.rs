@@ -671,4 +671,10 @@ fn charge(args: &Value, size_limit: u64) -> Result<(Vec<Value>, Vec<Value>), Ref
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_arguments,
+    reason = "a test that panics has failed"
+)]
 mod tests;
