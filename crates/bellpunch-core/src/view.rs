@@ -73,7 +73,7 @@ struct State {
     content: Content,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     committed: State,
     pending: Option<PendingWrite>,
@@ -82,7 +82,7 @@ struct Slot {
 }
 
 /// The records of one partition as a batch of commands sees them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct View {
     slots: BTreeMap<RecordKey, Slot>,
     /// Versions below which no record of a kind is ever made again, since some were purged.

@@ -4,6 +4,7 @@
 //! What differs is a failure that prints everything that led to it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use bellpunch::{Decision, Duration, Loaded, Request, Timestamp, View, command, decide};
 use bellpunch_check::instant::print;
@@ -29,7 +30,7 @@ pub(crate) enum Answer {
 }
 
 /// The rules on an empty partition.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Rules {
     view: View,
     drawn: u128,
@@ -97,13 +98,11 @@ impl Rules {
 }
 
 /// The rules and the model, with all that was sent.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pair {
     rules: Rules,
     model: State,
-    sent: Vec<String>,
-    /// How often each command was answered how: `tickets.redeem ok`, `tickets.redeem wrong_holder`.
-    pub(crate) counts: BTreeMap<String, u64>,
+    sent: Vec<Rc<(i128, Vec<Command>)>>,
 }
 
 impl Pair {
@@ -119,23 +118,23 @@ impl Pair {
     pub(crate) fn send_all(&mut self, commands: &[Command], offset: i128) -> Answer {
         let at = START.checked_add(offset).unwrap();
         let told = self.rules.send(commands, at);
-        self.sent.push(format!("@{offset} {commands:?}"));
+        self.sent.push(Rc::new((offset, commands.to_vec())));
         let verdict = self.judge(commands, &told, at);
         if let Err(why) = matches(&told, &verdict, commands) {
-            let sent = self.sent.join("\n");
-            panic!("{sent}\nrules: {told:?}\nmodel: {verdict:?}\n{why}");
+            panic!("{}rules: {told:?}\nmodel: {verdict:?}\n{why}", self.history());
         }
         if let Err(broken) = self.model.check(at) {
-            panic!("{}\n{broken}", self.sent.join("\n"));
+            panic!("{}{broken}", self.history());
         }
-        let cmd = if let [(cmd, _)] = commands { cmd } else { "commands" };
-        let answer = match &told {
-            Answer::Yes { .. } => "ok",
-            Answer::No { code, .. } => code,
-        };
-        let count = self.counts.entry(format!("{cmd} {answer}")).or_default();
-        *count = count.wrapping_add(1);
         told
+    }
+
+    fn history(&self) -> String {
+        let line = |(offset, commands): &(i128, Vec<Command>)| {
+            let commands = commands.iter().map(|(cmd, args)| format!(" {cmd} {args}"));
+            format!("@{offset}{}\n", commands.collect::<String>())
+        };
+        self.sent.iter().map(|sent| line(sent)).collect()
     }
 
     fn judge(&mut self, commands: &[Command], told: &Answer, at: i128) -> Verdict {
@@ -160,7 +159,7 @@ fn matches(told: &Answer, verdict: &Verdict, commands: &[Command]) -> Result<(),
     match (told, verdict) {
         (Answer::Yes { reply, writes }, Verdict::Accepted { reply: stated, writes: wrote }) => {
             let reply = if is_single { &reply[0] } else { reply };
-            if reply != stated {
+            if *reply != there(stated) {
                 return Err("another reply".to_owned());
             }
             if writes == wrote { Ok(()) } else { Err("other records".to_owned()) }
@@ -179,36 +178,67 @@ fn matches(told: &Answer, verdict: &Verdict, commands: &[Command]) -> Result<(),
             } else if code == "already_pending" && reply.get("ticket").is_none() {
                 fields.remove("ticket");
             }
-            if data == *reply { Ok(()) } else { Err("other data".to_owned()) }
+            if data == there(reply) { Ok(()) } else { Err("other data".to_owned()) }
         }
         _ => Err("another verdict".to_owned()),
     }
 }
 
-/// How often each command was answered how, over many pairs.
+/// What is stated to be there: a field that is stated as `null` must be absent.
+fn there(stated: &Value) -> Value {
+    match stated {
+        Value::Array(list) => list.iter().map(there).collect(),
+        Value::Object(fields) => {
+            let some = fields.iter().filter(|(_, value)| !value.is_null());
+            some.map(|(name, value)| (name.clone(), there(value))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => stated.clone(),
+    }
+}
+
+/// How often each command was answered how: `tickets.redeem ok`, `tickets.redeem wrong_holder`.
 #[derive(Debug, Default)]
-pub(crate) struct Counts(BTreeMap<String, u64>);
+pub(crate) struct Counts(BTreeMap<(&'static str, String), u64>);
 
 impl Counts {
-    /// Adds those of one pair.
-    pub(crate) fn add(&mut self, pair: &Pair) {
-        for (answer, count) in &pair.counts {
-            *self.0.entry(answer.clone()).or_default() += count;
-        }
+    /// Counts one answer; that of a list under `commands`.
+    pub(crate) fn count(&mut self, commands: &[Command], answer: &Answer) {
+        let cmd = if let [(cmd, _)] = commands { cmd } else { "commands" };
+        let answer = match answer {
+            Answer::Yes { .. } => "ok",
+            Answer::No { code, .. } => code,
+        };
+        *self.0.entry((cmd, answer.to_owned())).or_default() += 1;
+    }
+
+    /// How many were counted.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.values().sum()
     }
 
     /// Prints them, and asserts that these answers are among them.
-    pub(crate) fn assert_reached(&self, wanted: &[(&str, &str)]) {
-        for (answer, count) in &self.0 {
-            println!("{count:>6} {answer}");
+    pub(crate) fn assert_reached(&self, wanted: &[(&'static str, &str)]) {
+        for ((cmd, answer), count) in &self.0 {
+            println!("{count:>6} {cmd} {answer}");
         }
         for (cmd, answers) in wanted {
             for answer in answers.split_whitespace() {
-                let answer = format!("{cmd} {answer}");
-                assert!(self.0.contains_key(&answer), "{answer} was never reached");
+                let is_reached = self.0.contains_key(&(*cmd, answer.to_owned()));
+                assert!(is_reached, "{cmd} {answer} was never reached");
             }
         }
     }
+}
+
+/// Every three of these, in order.
+pub(crate) fn every_three(kinds: &[&'static str]) -> Vec<[&'static str; 3]> {
+    let mut all = Vec::new();
+    for (third, last) in kinds.iter().enumerate() {
+        for (second, middle) in kinds[..third].iter().enumerate() {
+            all.extend(kinds[..second].iter().map(|first| [*first, *middle, *last]));
+        }
+    }
+    all
 }
 
 /// Numbers from a seed (SplitMix64, Steele et al. 2014).
@@ -252,5 +282,49 @@ impl Dice {
     /// One time out of so many.
     pub(crate) fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
+    }
+}
+
+/// All sequences of at most `length` commands of an alphabet, at instants that never fall, each
+/// compared with the model.
+///
+/// A command that writes nothing (a refusal, a read) leaves everything as it was, which is asserted.
+/// So what comes after one is a shorter sequence that is enumerated as well, and only what wrote is
+/// gone on from.
+pub(crate) struct Enumeration<'a> {
+    /// What may be sent, given what was accepted so far and the instant.
+    pub(crate) alphabet: &'a dyn Fn(&[Answer], i128) -> Vec<Command>,
+    /// When, in order.
+    pub(crate) instants: &'a [i128],
+}
+
+impl Enumeration<'_> {
+    /// Goes on from a pair that got these answers; counts each sequence by its last answer.
+    pub(crate) fn extend(
+        &self,
+        (pair, answers): (&Pair, &mut Vec<Answer>),
+        length: usize,
+        counts: &mut Counts,
+    ) {
+        if length == 0 {
+            return;
+        }
+        for (place, at) in self.instants.iter().enumerate() {
+            let later = Enumeration { instants: &self.instants[place..], ..*self };
+            for command in (self.alphabet)(answers, *at) {
+                let mut next = pair.clone();
+                let commands = [command];
+                let answer = next.send_all(&commands, *at);
+                counts.count(&commands, &answer);
+                let wrote = matches!(&answer, Answer::Yes { writes, .. } if !writes.is_empty());
+                if wrote {
+                    answers.push(answer);
+                    later.extend((&next, answers), length - 1, counts);
+                    answers.pop();
+                } else {
+                    assert_eq!(next.model, pair.model, "nothing written, nothing changed");
+                }
+            }
+        }
     }
 }
