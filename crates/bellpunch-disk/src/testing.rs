@@ -4,6 +4,7 @@
 //! folder as it would be after losing power at any point of that order. Why a record and not
 //! random failures: every prefix can be tried.
 
+pub mod fuzzing;
 mod recovered;
 
 use std::cell::Cell;
