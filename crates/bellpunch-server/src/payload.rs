@@ -441,6 +441,8 @@ pub(crate) fn range(headers: &HeaderMap, size: u64) -> Ranged {
             Ranged::Part(first, last.saturating_add(1).min(size))
         }
         (None, Some(0)) if first.is_empty() => Ranged::Beyond,
+        // Of nothing there is no part that `Content-Range` could name.
+        (None, Some(_)) if first.is_empty() && size == 0 => Ranged::All,
         (None, Some(count)) if first.is_empty() => Ranged::Part(size.saturating_sub(count), size),
         (Some(_) | None, _) => Ranged::All,
     }
