@@ -1,6 +1,7 @@
 //! Inputs that are nearly right: bits flipped, cut, spliced, numbers at their edges.
 
 use bellpunch_fuzz::Form;
+use serde_json::Value;
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub(crate) struct Random(pub(crate) u64);
@@ -69,9 +70,15 @@ const PIECES: [&str; 26] = [
 
 const BYTES: [u8; 8] = [0, 1, 3, 0x7f, 0x80, 0xfe, 0xff, 0x20];
 
-/// Some changes of one of the inputs.
+/// Some changes of one of the inputs: of its bytes, or of what JSON says.
 pub(crate) fn mutated(random: &mut Random, form: Form, inputs: &[&[u8]]) -> Vec<u8> {
     let mut bytes = inputs[random.below(inputs.len())].to_vec();
+    if form == Form::Json && random.below(3) != 0 {
+        for _ in 0..=random.below(2) {
+            bytes = said_otherwise(random, &bytes, inputs);
+        }
+        return bytes;
+    }
     for _ in 0..=random.below(4) {
         let at = random.below(bytes.len() + 1);
         match random.below(8) {
@@ -120,4 +127,71 @@ fn number(random: &mut Random, form: Form, (bytes, at): (&mut Vec<u8>, usize)) {
     let digits = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let number = NUMBERS[random.below(NUMBERS.len())];
     bytes.splice(start..start + digits, number.bytes());
+}
+
+/// One line of JSON with one member changed, taken away or taken from elsewhere. Most of it is still
+/// read, so that what comes behind a parser is reached.
+fn said_otherwise(random: &mut Random, bytes: &[u8], inputs: &[&[u8]]) -> Vec<u8> {
+    let mut lines: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    let place = random.below(lines.len());
+    // Before the JSON there may be words.
+    let Some((words, mut value)) = value_of(&lines[place]) else { return bytes.to_vec() };
+    let donor = inputs[random.below(inputs.len())];
+    let donors: Vec<&[u8]> = donor.split(|byte| *byte == b'\n').collect();
+    let donor = value_of(donors[random.below(donors.len())]).map(|(_, value)| value);
+    let mut node = &mut value;
+    loop {
+        let children = match node {
+            Value::Array(items) => items.len(),
+            Value::Object(members) => members.len(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        };
+        if children == 0 || random.below(6) == 0 {
+            break;
+        }
+        let child = random.below(children);
+        node = match node {
+            Value::Array(items) if random.below(12) == 0 => {
+                items.remove(child);
+                break;
+            }
+            Value::Object(members) if random.below(12) == 0 => {
+                let name = members.keys().nth(child).unwrap().clone();
+                members.remove(&name);
+                break;
+            }
+            Value::Array(items) => &mut items[child],
+            Value::Object(members) => members.values_mut().nth(child).unwrap(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => break,
+        };
+    }
+    changed(random, node, donor);
+    lines[place] = [words, serde_json::to_vec(&value).unwrap()].concat();
+    lines.join(&b'\n')
+}
+
+fn value_of(line: &[u8]) -> Option<(Vec<u8>, Value)> {
+    let start = line.iter().position(|byte| *byte == b'{')?;
+    let (words, json) = line.split_at(start);
+    Some((words.to_vec(), serde_json::from_slice(json).ok()?))
+}
+
+fn changed(random: &mut Random, node: &mut Value, donor: Option<Value>) {
+    let edge = NUMBERS[random.below(NUMBERS.len())];
+    *node = match (&*node, random.below(8)) {
+        (_, 0) => donor.unwrap_or_default(),
+        (_, 1) => Value::Null,
+        (Value::Number(_), _) => serde_json::from_str(edge).unwrap_or_default(),
+        (Value::String(text), 2) => Value::String(text.repeat(1 + random.below(40))),
+        (Value::String(text), 3) => Value::String(format!("_{text}")),
+        (Value::String(text), 4) => Value::String(text.chars().rev().collect()),
+        (Value::String(text), 5) if text.bytes().any(|byte| byte.is_ascii_digit()) => {
+            let digit = |letter: char| if letter.is_ascii_digit() { '9' } else { letter };
+            Value::String(text.chars().map(digit).collect())
+        }
+        (Value::String(_), _) => Value::String(edge.to_owned()),
+        (Value::Bool(is), _) => Value::Bool(!is),
+        (Value::Array(items), _) => Value::Array(items.iter().chain(items).cloned().collect()),
+        (Value::Null | Value::Object(_), _) => Value::Array(Vec::new()),
+    };
 }
