@@ -77,7 +77,6 @@ pub(crate) fn update() {
     write("histories", "valid-history", &history());
 }
 
-#[expect(clippy::disallowed_methods, reason = "files are written only when asked")]
 fn write(target: &str, name: &str, bytes: &[u8]) {
     let folder = root().join("corpus").join(target);
     std::fs::create_dir_all(&folder).unwrap();
@@ -190,10 +189,15 @@ fn history() -> Vec<u8> {
     bytes
 }
 
+const SECOND: u64 = 1_000_000_000;
+
 /// One of everything that is kept.
 fn commands() -> Vec<(&'static str, Value)> {
-    let hash = "ab".repeat(32);
-    let second = 1_000_000_000_u64;
+    [of_limits(), of_tickets_and_uploads()].concat()
+}
+
+fn of_limits() -> Vec<(&'static str, Value)> {
+    let second = SECOND;
     let policy = |id: &str, rest: Value| {
         let mut content = rest;
         content["id"] = json!(id);
@@ -249,6 +253,12 @@ fn commands() -> Vec<(&'static str, Value)> {
             json!({"items": [{"quota": "free"}, {"policy": "inline", "key": "k", "units": 2,
                 "terms": {"algorithm": "gcra", "rate": 5, "period_ns": 60 * second}}]}),
         ),
+    ]
+}
+
+fn of_tickets_and_uploads() -> Vec<(&'static str, Value)> {
+    let (second, hash) = (SECOND, "ab".repeat(32));
+    vec![
         (
             "tickets.create",
             json!({"audience": "shop", "holder": "h", "issued_by": "h", "ttl_ns": 60 * second,
