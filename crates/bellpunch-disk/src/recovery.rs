@@ -115,8 +115,10 @@ pub(crate) fn recover(files: &dyn Files, clock: &dyn Clock) -> Result<Recovered,
         }
         before = Some(number);
         let image = read_segment(files, number)?;
-        if progress.store.is_none() && numbers.len() == 1 && unfinished(&image.bytes) {
-            // The folder's first segment was being made when the process ended.
+        let alone = numbers.len() == 1 && closed.is_none();
+        if alone && unfinished(&image.bytes) {
+            // The folder's first segment was being made when the process ended; one that was closed
+            // in order had been made.
             let name = segment_name(number);
             files.remove(&name).map_err(|cause| refused("remove an unfinished segment", &cause))?;
             return fresh(files, clock);

@@ -197,6 +197,17 @@ fn notices_segments_cut_to_their_headers() {
 }
 
 #[test]
+fn a_closed_folder_is_never_taken_for_one_being_made() {
+    let image = image(Left::Closed);
+    // Without room no segment was made ahead.
+    image.files.session().remove("00000002.log").unwrap();
+    for at in 0..=SEGMENT_HEADER_BYTES {
+        let after = image.after(|bytes| bytes.truncate(at), SEGMENT);
+        assert_eq!(after.unwrap_err(), OpenErrorKind::Damaged, "cut at {at}");
+    }
+}
+
+#[test]
 fn a_mark_of_closing_that_is_damaged_is_no_mark() {
     let image = image(Left::Closed);
     let mut length = 0;
