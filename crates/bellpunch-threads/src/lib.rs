@@ -4,15 +4,23 @@
 //! and not a feature of `bellpunch`: cargo unites the features of all that is built together, so a
 //! test of the workspace would put the searched runtime under the real binary.
 
+// The files are formatted, and their own tests run, where they belong.
+#![cfg(not(test))]
+
+#[rustfmt::skip]
 #[path = "../../bellpunch/src/api.rs"]
 mod api;
+#[rustfmt::skip]
 #[path = "../../bellpunch/src/driver.rs"]
 mod driver;
+#[rustfmt::skip]
 #[path = "../../bellpunch/src/engine.rs"]
 mod engine;
+#[rustfmt::skip]
 #[path = "../../bellpunch/src/executor/mod.rs"]
 pub mod executor;
 pub mod runtime;
+#[rustfmt::skip]
 #[path = "../../bellpunch/src/sweep.rs"]
 mod sweep;
 

@@ -28,20 +28,24 @@ thread_local! {
 struct World {
     inbox_max: Cell<usize>,
     living: Cell<usize>,
-    ended: RefCell<Vec<Waker>>,
+    watchers: RefCell<Vec<Waker>>,
     tasks: RefCell<Vec<AbortHandle>>,
     hours: RefCell<Vec<tokio::sync::oneshot::Sender<()>>>,
 }
 
-/// Begins a run: nothing is left of the one before. Channels hold `inbox_max` messages at most.
+/// Begins a run. Channels hold `inbox_max` messages at most.
 pub fn begin(inbox_max: usize) {
+    abandon();
+    WORLD.with(|world| world.inbox_max.set(inbox_max));
+}
+
+/// Forgets a run that failed. What it left cannot be dropped: that would wake tasks which are gone.
+pub fn abandon() {
     WORLD.with(|world| {
-        world.inbox_max.set(inbox_max);
         world.living.set(0);
-        // What a failed run left is part of its tasks, which are gone.
-        drop(world.ended.take());
-        drop(world.tasks.take());
-        drop(world.hours.take());
+        std::mem::forget(world.watchers.take());
+        std::mem::forget(world.hours.take());
+        world.tasks.take();
     });
 }
 
@@ -68,12 +72,14 @@ impl Alive {
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        let wakers = WORLD.with(|world| {
-            world.living.set(world.living.get().saturating_sub(1));
-            world.ended.take()
-        });
-        wakers.into_iter().for_each(Waker::wake);
+        WORLD.with(|world| world.living.set(world.living.get().saturating_sub(1)));
+        tell_watchers();
     }
+}
+
+/// Something changed that [`all_ended`] waits for.
+fn tell_watchers() {
+    WORLD.with(|world| world.watchers.take()).into_iter().for_each(Waker::wake);
 }
 
 /// Starts a task of the engine.
@@ -94,16 +100,18 @@ pub fn drop_runtime() {
     }
 }
 
-/// Waits until no task of the engine is left.
+/// Waits until no task of the engine is left, however long the timers are that it waits for.
 pub async fn all_ended() {
     std::future::poll_fn(|context| {
-        WORLD.with(|world| {
-            if world.living.get() == 0 {
-                return Poll::Ready(());
-            }
-            world.ended.borrow_mut().push(context.waker().clone());
-            Poll::Pending
-        })
+        let timers = WORLD.with(|world| {
+            world.watchers.borrow_mut().push(context.waker().clone());
+            world.hours.take()
+        });
+        for timer in timers {
+            // Whoever waited may be gone.
+            let _ = timer.send(());
+        }
+        if WORLD.with(|world| world.living.get()) == 0 { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
 }
@@ -118,6 +126,7 @@ pub(crate) async fn sleep(after: Duration) {
         }));
     } else {
         WORLD.with(|world| world.hours.borrow_mut().push(end));
+        tell_watchers();
     }
     let _ = over.await;
 }
