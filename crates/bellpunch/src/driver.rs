@@ -17,7 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use crate::api::COMMIT_MICROS;
 use crate::executor::{Caller, Executor, Input, Op, Output, ReadResult};
 use crate::runtime::{Instant, mpsc, oneshot, select, sleep, spawn};
-use crate::{AnyOutcome, EngineConfig, EngineStats, Error, Histogram};
+use crate::{AnyOutcome, EngineConfig, EngineStats, Error, ErrorKind, Histogram};
 
 /// Messages that wait for a shard; above it, `overloaded`.
 pub(crate) const INBOX_MAX: usize = 65_536;
@@ -98,6 +98,19 @@ pub(crate) fn start(
     (sender, stats)
 }
 
+/// Waits for messages. One that is dropped has taken none: the loop drops it whenever something
+/// else comes first.
+async fn receive(inbox: &mut mpsc::Receiver<Message>, messages: &mut Vec<Message>) -> usize {
+    if planted!("message_lost") {
+        let mut held = Vec::new();
+        let taken = inbox.recv_many(&mut held, TAKE_MAX).await;
+        sleep(std::time::Duration::from_millis(1)).await;
+        messages.append(&mut held);
+        return taken;
+    }
+    inbox.recv_many(messages, TAKE_MAX).await
+}
+
 impl Shard {
     async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut pending = Pending::new();
@@ -112,7 +125,7 @@ impl Shard {
                         self.executor.handle(input, now);
                     }
                 }
-                taken = inbox.recv_many(&mut messages, TAKE_MAX), if open => {
+                taken = receive(&mut inbox, &mut messages), if open => {
                     open = 0 < taken;
                     let now = self.watch.read(&*self.clock);
                     for message in messages.drain(..) {
@@ -134,7 +147,12 @@ impl Shard {
                 self.waiters.insert(caller, reply);
                 Input::Arrived { caller, partition, request }
             }
-            Message::GaveUp { partition, caller } => Input::GaveUp { caller, partition },
+            Message::GaveUp { partition, caller } => {
+                if planted!("unknown_as_failed") {
+                    self.reply(caller, Err(Error::new(ErrorKind::TimedOut, "nobody asked")));
+                }
+                Input::GaveUp { caller, partition }
+            }
             Message::Drain(done) => {
                 self.drained.push(done);
                 Input::Drain

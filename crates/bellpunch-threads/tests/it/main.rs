@@ -18,9 +18,13 @@ use std::path::{Path, PathBuf};
 
 use scenarios::{ALL, Scenario};
 use search::{Played, Way, replay, search};
+use stage::reached;
 
 /// Schedules of all scenarios together, unless `BELLPUNCH_SCHEDULES` says otherwise.
 const SCHEDULES: usize = 20_000;
+
+/// Fewer schedules than this, each way, need not reach everything.
+const FEW: usize = 500;
 
 #[expect(clippy::disallowed_methods, reason = "a random test takes its seed back")]
 fn told(name: &str) -> Option<u64> {
@@ -73,7 +77,10 @@ fn searched(name: &str) {
             }
         }
     }
-    say(&format!("{name}: {played} schedules, BELLPUNCH_SEED={seed}"));
+    let reached = reached();
+    say(&format!("{name}: {played} schedules, {reached:?}, BELLPUNCH_SEED={seed}"));
+    let missed = reached.iter().find(|(_, times)| **times == 0);
+    assert!(missed.is_none() || each < FEW, "{name} never came to be {missed:?}");
 }
 
 macro_rules! searched {

@@ -63,3 +63,13 @@ fn a_waiter_that_cancels_the_commit_is_found() {
 fn a_task_that_ends_before_its_commits_is_found() {
     finds("ends_early", "");
 }
+
+#[test]
+fn a_command_that_is_taken_back_too_late_is_found() {
+    finds("unknown_as_failed", "was told Error(TimedOut)");
+}
+
+#[test]
+fn a_message_that_is_lost_with_the_branch_that_held_it_is_found() {
+    finds("message_lost", "outcome_unknown");
+}

@@ -1,7 +1,10 @@
 //! The scenarios: a few callers each, and whatever may happen beside them.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use bellpunch_threads::ErrorKind;
-use bellpunch_threads::runtime::{drop_runtime, hours_pass, point};
+use bellpunch_threads::runtime::{HOUR, coin, drop_runtime, hours_pass, point};
 use bellpunch_threads::store::{FailureKind, Sharing, fault::Fault};
 
 use crate::stage::{Left, SHORT, Setting, Stage, all, at};
@@ -71,6 +74,12 @@ async fn drains() {
         stage.beside(|stage| async move { stage.call(&at("b"), 2).await }),
         stage.beside(drain),
         stage.beside(drain),
+        // One who asks for the end, and does not wait for it.
+        stage.beside(|stage| async move {
+            let mut drain = Box::pin(stage.engine.drain());
+            poll_fn(|context| Poll::Ready(drain.as_mut().poll(context).is_ready())).await;
+            point();
+        }),
     ];
     all(tasks).await;
     stage.call(&at("a"), 3).await;
@@ -145,14 +154,20 @@ async fn pressure() {
     let setting = Setting {
         inbox_max: 2,
         queue_max: 1,
-        batch_max: 1,
-        timeout: SHORT,
+        batch_max: if coin() { 1 } else { 64 },
+        sharing: if coin() { Sharing::Shared } else { Sharing::Exclusive },
+        timeout: if coin() { SHORT } else { HOUR },
         errors,
         ..Setting::default()
     };
     let stage = Stage::new(&setting);
-    for fault in [Fault::LoseReply, Fault::LoseCommit] {
-        stage.store.faults().plan(fault);
+    for _ in 0..3 {
+        stage.store.faults().plan(match (coin(), coin()) {
+            (true, true) => Fault::LoseReply,
+            (true, false) => Fault::LoseCommit,
+            (false, true) => Fault::Conflict,
+            (false, false) => Fault::Fail(FailureKind::Unavailable),
+        });
     }
     let tasks = [
         stage.beside(|stage| async move { stage.call(&at("a"), 0).await }),

@@ -1,5 +1,6 @@
 //! What each scenario is played on: an engine, its store, its callers, and what each was told.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
@@ -29,6 +30,23 @@ enum Word {
     Error(ErrorKind),
     /// It did not wait. Its message was taken.
     Left,
+}
+
+thread_local! {
+    static REACHED: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// How often callers were told what, over all that this thread has played since it was asked; 0 is
+/// what the scenarios provide for, and never came to be.
+pub(crate) fn reached() -> BTreeMap<&'static str, u64> {
+    REACHED.take()
+}
+
+fn reach(what: &'static str, times: u64) {
+    REACHED.with_borrow_mut(|reached| {
+        let count = reached.entry(what).or_default();
+        *count = count.saturating_add(times);
+    });
 }
 
 /// How a scenario is set up; see the fields of [`EngineConfig`].
@@ -79,6 +97,7 @@ pub(crate) fn at(name: &str) -> Partition {
 impl Stage {
     pub(crate) fn new(setting: &Setting) -> Self {
         runtime::begin(setting.inbox_max);
+        setting.errors.iter().for_each(|kind| reach(kind.code(), 0));
         let clock = Arc::new(Hand::new());
         let store = Watched::new(Arc::clone(&clock), setting.sharing, setting.batch_max);
         let store = Arc::new(store);
@@ -103,6 +122,13 @@ impl Stage {
     }
 
     fn heard(&self, partition: &Partition, by: u64, word: Word) {
+        let what = match word {
+            Word::Accepted { .. } => "accepted",
+            Word::Rejected => "rejected",
+            Word::Error(kind) => kind.code(),
+            Word::Left => "left",
+        };
+        reach(what, 1);
         let told = (partition.clone(), by, word);
         self.told.lock().expect("no code panics while it holds this lock").push(told);
     }
