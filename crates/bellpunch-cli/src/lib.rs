@@ -1,8 +1,8 @@
 //! `bellpunch`: the one binary. Runs the doors, looks into a store, checks it, and copies it.
 //!
 //! Invariant: results go to stdout, all else to stderr; the exit code says what kind of end it was
-//! (0 done, 1 violation or rejected, 2 usage or configuration, 4 could not run, 5 refused for
-//! safety).
+//! (0 done, 1 violation or rejected, 2 usage or configuration, 3 inconclusive, 4 could not run,
+//! 5 refused for safety).
 //!
 //! Why a library beside the binary: its readers of files are fuzzed like all others.
 

@@ -9,10 +9,9 @@ use bellpunch_core::{
 };
 use bellpunch_store::{Clock, Failure, FailureKind, Guarantee, Page, PartitionPage, Scan, Store};
 use sha2::{Digest, Sha256};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 
 use crate::driver::{self, Answer, Message, lock};
+use crate::runtime::{mpsc, oneshot, timeout};
 use crate::{
     AnyOutcome, AnyReceipt, CallOptions, EngineConfig, EngineStats, Error, ErrorKind, Outcome,
     Receipt,
