@@ -9,11 +9,11 @@
 //! new, and goes on with it.
 
 mod fields;
+pub mod limits;
 pub mod others;
 pub mod state;
 pub mod tickets;
 pub mod uploads;
-mod without_limits;
 
 use std::collections::BTreeSet;
 

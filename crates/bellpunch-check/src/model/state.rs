@@ -15,10 +15,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::limits::Limits;
 use super::others::{Currencies, Kept, Outcomes};
 use super::tickets::Tickets;
 use super::uploads::Uploads;
-use super::without_limits::WithoutLimits as Limits;
 use super::{Call, Verdict};
 use crate::instant::Nanos;
 
@@ -103,6 +103,7 @@ impl State {
     /// # Errors
     /// With the record, and what is wrong with it.
     pub fn check(&self, at: Nanos) -> Result<(), String> {
+        self.limits.check(at)?;
         self.tickets.check(at)?;
         self.uploads.check(at)
     }

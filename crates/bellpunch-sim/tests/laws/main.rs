@@ -1,4 +1,4 @@
-//! Laws: what the rules answer is what the reference models say they must.
+//! Laws: what is true of every sequence of commands, decided by the rules alone.
 
 #![expect(
     clippy::unwrap_used,
