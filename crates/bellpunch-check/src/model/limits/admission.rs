@@ -16,7 +16,7 @@ use super::counter::{Counter, Place};
 use super::open::Open;
 use super::quota::Quota;
 use super::terms::{OPEN_HOLDS_MAX, TTL_MAX, Terms};
-use super::value::{Limit, Target, Units, at as shown_at, span, units};
+use super::value::{Limit, Target, Units, at as shown_at, record, span, units};
 use super::{Limits, No};
 use crate::instant::Nanos;
 
@@ -78,6 +78,7 @@ pub(super) fn demands(items: &[Item]) -> Result<Vec<Item>, No> {
         return Err(No::shape("invalid_request", "items".to_owned()));
     }
     let mut demands: Vec<Item> = Vec::new();
+    let mut too_large = None;
     for (index, item) in items.iter().enumerate() {
         let Some(earlier) = demands.iter_mut().find(|one| one.target == item.target) else {
             demands.push(item.clone());
@@ -88,9 +89,12 @@ pub(super) fn demands(items: &[Item]) -> Result<Vec<Item>, No> {
         }
         let sum = earlier.units + item.units;
         if super::value::UNITS_MAX < sum {
-            return Err(No::shape("invalid_units", format!("items[{index}].units")));
+            too_large = too_large.or_else(|| Some(format!("items[{index}].units")));
         }
         *earlier = Item::new(item.target.clone(), sum, item.terms.clone());
+    }
+    if let Some(field) = too_large {
+        return Err(No::shape("invalid_units", field));
     }
     Ok(demands)
 }
@@ -250,7 +254,9 @@ impl Account {
         shown.insert("used".to_owned(), units(used));
         shown.insert("held".to_owned(), units(held));
         shown.insert("remaining".to_owned(), limit.less(used + held).shown());
-        shown.insert("reset_at".to_owned(), shown_at(counter.reset_at(at)));
+        if !counter.is_full(at) || limit.0.is_none() {
+            shown.insert("reset_at".to_owned(), shown_at(counter.reset_at(at)));
+        }
         shown.insert("next_at".to_owned(), shown_at(counter.next_at(at)));
         shown.insert("window_ns".to_owned(), span(counter.window()));
         shown
@@ -259,9 +265,9 @@ impl Account {
     fn violation(&self, now: Nanos, retry: Option<i128>) -> Value {
         let (limit, used, held) = (self.limit(), self.used(now), self.held(now));
         let mut shown = self.target.names();
-        let (next_at, window) = match &self.kind {
-            Kind::Quota(quota) => (quota.next_at(now), quota.window()),
-            Kind::Rate(rate) => (rate.counter.next_at(now), rate.counter.window()),
+        let next_at = match &self.kind {
+            Kind::Quota(quota) => quota.next_at(now),
+            Kind::Rate(rate) => rate.counter.next_at(now),
         };
         shown.insert("limit".to_owned(), limit.shown());
         shown.insert("used".to_owned(), units(used));
@@ -270,7 +276,6 @@ impl Account {
         shown.insert("requested".to_owned(), units(self.cost));
         shown.insert("retry_after_ns".to_owned(), span(retry));
         shown.insert("next_at".to_owned(), shown_at(next_at));
-        shown.insert("window_ns".to_owned(), span(window));
         shown.insert("never".to_owned(), self.is_never().into());
         Value::Object(shown)
     }
@@ -337,21 +342,18 @@ pub(crate) struct Admission {
 impl Limits {
     /// Finds all targets: `quota_not_found`, `policy_not_found`.
     pub(crate) fn admission(&self, items: &[Item], now: Nanos) -> Result<Admission, No> {
-        let missing = |is_missing: &dyn Fn(&Item) -> bool| -> Vec<Value> {
-            items.iter().filter(|item| is_missing(item)).map(|item| item.target.shown()).collect()
+        let is_missing = |item: &&Item| match &item.target {
+            Target::Quota(id) => !self.quotas.contains_key(id),
+            Target::Rate { policy, .. } => {
+                item.terms.is_none() && !self.policies.contains_key(policy)
+            }
         };
-        let quotas = missing(
-            &|item| matches!(&item.target, Target::Quota(id) if !self.quotas.contains_key(id)),
-        );
-        if !quotas.is_empty() {
-            return Err(No::new("quota_not_found").with("targets", Value::Array(quotas)));
-        }
-        let policies = missing(&|item| {
-            matches!(&item.target, Target::Rate { policy, .. }
-                if item.terms.is_none() && !self.policies.contains_key(policy))
-        });
-        if !policies.is_empty() {
-            return Err(No::new("policy_not_found").with("targets", Value::Array(policies)));
+        let missing: Vec<&Item> = items.iter().filter(is_missing).collect();
+        if !missing.is_empty() {
+            let is_quota = missing.iter().any(|item| matches!(item.target, Target::Quota(_)));
+            let code = if is_quota { "quota_not_found" } else { "policy_not_found" };
+            let targets = missing.iter().map(|item| item.target.shown()).collect();
+            return Err(No::new(code).with("targets", Value::Array(targets)));
         }
         let accounts = items.iter().filter_map(|item| self.account(item, now)).collect();
         Ok(Admission { now, accounts })
@@ -448,7 +450,7 @@ impl Limits {
         for account in accounts {
             match (&account.kind, &account.target) {
                 (Kind::Quota(quota), Target::Quota(id)) => {
-                    writes.insert(format!("quotas/{id}"));
+                    writes.insert(record("quotas", &[id]));
                     self.quotas.insert(id.clone(), (**quota).clone());
                 }
                 (Kind::Rate(rate), Target::Rate { policy, key }) => {
@@ -456,7 +458,7 @@ impl Limits {
                         Space::Stored => "counters",
                         Space::Inline => "inline_counters",
                     };
-                    writes.insert(format!("{kind}/{}:{policy}{key}", policy.len()));
+                    writes.insert(record(kind, &[policy, key]));
                     let mut counter = rate.counter.clone();
                     counter.placed = true;
                     self.counters.insert((rate.space, policy.clone(), key.clone()), counter);
@@ -516,11 +518,6 @@ impl Admission {
     /// The longest that a hold may last from now.
     pub(crate) fn max_ttl(&self) -> i128 {
         self.accounts.iter().map(|it| it.max_ttl(self.now)).min().unwrap_or(TTL_MAX)
-    }
-
-    /// What remains until the first quota of it ends.
-    pub(crate) fn rest(&self) -> Option<i128> {
-        self.accounts.iter().filter_map(Account::expires_at).map(|end| end - self.now).min()
     }
 
     /// `too_many_holds`. A shadow policy takes note.
@@ -605,14 +602,9 @@ impl Admission {
         let retry = retry.flatten().filter(|retry| {
             self.accounts.iter().all(|account| Self::lasts(account, now + retry, horizon))
         });
-        let least = violated.iter().map(|(account, _)| {
-            let limit = account.limit();
-            limit.less(account.used(now) + account.held(now))
-        });
-        let least = least.min_by_key(|limit| limit.count()).unwrap_or(Limit(None));
         let shown = violated.iter().map(|(account, retry)| account.violation(now, *retry));
         Err(No::new(code)
-            .with("remaining", least.shown())
+            .with("remaining", self.least_left())
             .with("retry_after_ns", span(retry))
             .with("violations", Value::Array(shown.collect())))
     }
