@@ -232,7 +232,10 @@ impl Generator {
                     true => json!({ "quota": quota, "bytes": true }),
                     false => json!({ "quota": quota, "units": 1 + dice.below(4) }),
                 }];
-                if dice.once_in(3) {
+                if dice.once_in(4) {
+                    items.clear();
+                }
+                if items.is_empty() || dice.once_in(3) {
                     items.push(
                         json!({ "policy": dice.pick(&["p", "c"]), "key": dice.pick(&["k", "l"]) }),
                     );

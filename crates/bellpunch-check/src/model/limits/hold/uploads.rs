@@ -74,7 +74,7 @@ impl Limits {
         let Some(hold) = self.holds.get(id).cloned() else { return Err(No::new("hold_not_found")) };
         let mut admission = self.held_targets(&hold, at);
         let taken: Vec<i128> = units.iter().map(|units| i128::from(*units)).collect();
-        admission.take(&taken);
+        admission.take(&hold, &taken);
         admission.check_room_until(Horizon { ttl: None, before: Some(hold.expires_at) })?;
         let event = Event { id: Some(id), hold: Some(id), labels: Some(&hold.labels) };
         let captured = self.close_captured(id, admission, &event);
