@@ -21,7 +21,6 @@
 mod admission;
 mod calendar;
 mod charges;
-mod charging;
 mod counter;
 mod hold;
 mod open;

@@ -64,7 +64,6 @@ const PUBLISH_ORDER: &[&str] = &[
 
 /// What is to be held for an upload.
 #[derive(Debug)]
-#[allow(dead_code, reason = "a partition without limits does not ask")]
 pub(crate) struct Wanted<'a> {
     /// In the form of the `items` of `holds.create`: `quota`, or `policy` and `key` and perhaps
     /// `terms`; and `units`.

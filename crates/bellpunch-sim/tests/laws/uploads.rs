@@ -203,6 +203,106 @@ fn too_many_generations(pair: &mut Pair, counts: &mut Counts) {
     pair.send("uploads.complete", json!({ "id": "many" }), 0);
 }
 
+/// Commands on quotas and rates beside those on uploads, and uploads that are charged.
+impl Generator {
+    fn charged(&mut self, at: i128) -> Command {
+        let dice = &mut self.dice;
+        let quota = *dice.pick(&["q", "q", "b", "e"]);
+        match dice.below(40) {
+            0 => ("quotas.revoke", json!({ "id": quota })),
+            1..=2 => ("quotas.reactivate", json!({ "id": quota })),
+            3 => ("quotas.set_limit", json!({ "id": quota, "limit": dice.below(30) })),
+            4 => ("quotas.reset", json!({ "id": quota })),
+            5 => ("quotas.consume", json!({ "id": quota, "units": dice.below(3) })),
+            6..=8 => ("quotas.read", json!({ "id": quota })),
+            9 => {
+                let end = written(at + *dice.pick(&[1, 10, 100, 1_000, 100_000]) * MS);
+                ("quotas.configure", json!({ "id": "e", "expires_at": end }))
+            }
+            10 => ("counters.read", json!({ "policy": "p", "key": "k" })),
+            11 => (
+                "checks.consume",
+                json!({ "items": [{ "policy": "p", "key": "k" }, { "quota": quota }] }),
+            ),
+            12..=20 => {
+                let mut args = self.create(at);
+                let dice = &mut self.dice;
+                let bytes = dice.once_in(2);
+                let mut items = vec![match bytes {
+                    true => json!({ "quota": quota, "bytes": true }),
+                    false => json!({ "quota": quota, "units": 1 + dice.below(4) }),
+                }];
+                if dice.once_in(4) {
+                    items.clear();
+                }
+                if items.is_empty() || dice.once_in(3) {
+                    items.push(
+                        json!({ "policy": dice.pick(&["p", "c"]), "key": dice.pick(&["k", "l"]) }),
+                    );
+                }
+                args["charge"] = items.into();
+                ("uploads.create", args)
+            }
+            _ => self.command(at),
+        }
+    }
+}
+
+/// Answers that only uploads with a charge get.
+const REACHED_CHARGED: &[(&str, &str)] = &[
+    (
+        "uploads.create",
+        "ok quota_revoked quota_expired ttl_too_long too_many_holds quota_exceeded exceeds_limit \
+         rate_limited",
+    ),
+    ("uploads.publish", "ok quota_revoked quota_expired"),
+    ("uploads.complete", "ok quota_revoked quota_expired upload_completed"),
+    ("uploads.extend", "ok quota_revoked quota_expired ttl_too_long"),
+    ("uploads.abandon", "ok upload_lapsed"),
+    ("uploads.delete", "ok"),
+];
+
+#[test]
+fn the_rules_answer_what_the_models_say_of_uploads_that_cost() {
+    let mut dice = Dice::of(3);
+    let mut counts = Counts::default();
+    for _ in 0..SEQUENCES {
+        let mut pair = Pair::default();
+        for (id, limit) in [("q", 12), ("b", 25), ("e", 1_000)] {
+            let args = json!({ "id": id, "limit": limit });
+            pair.send("quotas.create", args, 0);
+        }
+        let window =
+            json!({ "id": "p", "algorithm": "fixed_window", "limit": 6, "period_ns": 100 * MS_NS });
+        pair.send("policies.set", window, 0);
+        let leases =
+            json!({ "id": "c", "algorithm": "concurrency", "limit": 2, "max_open_holds": 1 });
+        pair.send("policies.set", leases, 0);
+        let mut generator = Generator { dice: dice.fork(), ids: Vec::new(), blobs: 0 };
+        let mut at = 0;
+        for _ in 0..COMMANDS {
+            at += *dice.pick(&[0, 0, 0, 1, 5, 10, 10, 50]) * MS + i128::from(dice.once_in(9));
+            let size = if dice.once_in(10) { 1 + dice.below(4) } else { 1 };
+            let mut commands: Vec<Command> = (0..size).map(|_| generator.charged(at)).collect();
+            if 1 < size {
+                commands.retain(is_legible);
+            }
+            if commands.is_empty() {
+                continue;
+            }
+            let answer = pair.send_all(&commands, at);
+            counts.count(&commands, &answer);
+            if let Answer::Yes { reply, .. } = answer {
+                for (reply, (cmd, _)) in reply.as_array().unwrap().iter().zip(&commands) {
+                    let made = id_of(reply).filter(|_| *cmd == "uploads.create");
+                    generator.ids.extend(made);
+                }
+            }
+        }
+    }
+    counts.assert_reached(REACHED_CHARGED);
+}
+
 #[test]
 fn the_rules_answer_what_the_model_says() {
     let mut dice = Dice::of(2);

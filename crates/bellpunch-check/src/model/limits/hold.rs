@@ -3,6 +3,8 @@
 //! Invariant: one capture or one void ends a hold, or its time does; what it held is held until
 //! then and no longer.
 
+mod uploads;
+
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
