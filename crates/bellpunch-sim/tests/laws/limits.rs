@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use self::generate::{Generator, Step};
 use self::world::{Answer, World};
 
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 80;
 const STEPS: usize = 150;
 
 /// Every rejection of the domain that `decide` gives, each command, and each algorithm.

@@ -1,5 +1,7 @@
 //! The rules on records in memory, one command at a time.
 
+#![expect(clippy::unwrap_used, reason = "it runs in tests, and stops them where it is wrong")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
