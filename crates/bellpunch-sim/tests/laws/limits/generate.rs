@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::arithmetic_side_effects,
+    clippy::collapsible_if,
     clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "it makes tests, and stops them where it is wrong"

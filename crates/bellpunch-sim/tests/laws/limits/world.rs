@@ -47,6 +47,7 @@ pub(super) struct World {
 }
 
 impl World {
+    #[expect(clippy::fn_params_excessive_bools, reason = "as the request has it")]
     pub(super) fn send(
         &mut self,
         command: Arc<dyn AnyCommand>,
@@ -85,7 +86,7 @@ impl World {
                     let code = rejection.code.to_owned();
                     return Answer::Rejected { code, data: Value::Object(rejection.data) };
                 }
-                failed => panic!("{failed:?}"),
+                failed @ (Decision::Failed(_) | _) => panic!("{failed:?}"),
             }
         }
     }
