@@ -123,6 +123,8 @@ pub(super) struct Rate {
     pub(super) is_new: bool,
     /// The name stands for this algorithm, and the terms are of another.
     pub(super) clash: Option<&'static str>,
+    /// Inline: as it was before these terms. A refusal leaves it so.
+    pub(super) before: Option<Box<Counter>>,
 }
 
 #[derive(Clone, Debug)]
@@ -171,6 +173,26 @@ impl Account {
         }
     }
 
+    /// Units used later, if nothing is written now: inline terms come with the use that brings
+    /// them, whenever that is.
+    fn used_if_refused(&self, at: Nanos) -> i128 {
+        let Kind::Rate(rate) = &self.kind else { return self.used(at) };
+        let Some(before) = &rate.before else { return self.used(at) };
+        let mut counter = (**before).clone();
+        counter.take_terms(&rate.counter.terms, at);
+        counter.used(at)
+    }
+
+    /// When more remains by time alone, if nothing is written now.
+    fn next_if_refused(&self, now: Nanos) -> Option<Nanos> {
+        if let Kind::Quota(quota) = &self.kind {
+            return quota.next_at(now);
+        }
+        let limit = self.limit().0?;
+        let left = |at: Nanos| (limit - self.used_if_refused(at) - self.held(at)).max(0);
+        super::value::first(now, |at| left(now) < left(at))
+    }
+
     pub(super) fn held(&self, at: Nanos) -> i128 {
         match &self.kind {
             Kind::Quota(quota) => quota.holds.held(at),
@@ -198,7 +220,7 @@ impl Account {
         let is_promised = 0 < self.own && excess <= 0;
         !self.counts()
             || is_promised
-            || self.used(at) + self.held(at) + excess <= self.limit().count()
+            || self.used_if_refused(at) + self.held(at) + excess <= self.limit().count()
     }
 
     /// When the quota ends.
@@ -265,10 +287,7 @@ impl Account {
     fn violation(&self, now: Nanos, retry: Option<i128>) -> Value {
         let (limit, used, held) = (self.limit(), self.used(now), self.held(now));
         let mut shown = self.target.names();
-        let next_at = match &self.kind {
-            Kind::Quota(quota) => quota.next_at(now),
-            Kind::Rate(rate) => rate.counter.next_at(now),
-        };
+        let next_at = self.next_if_refused(now);
         shown.insert("limit".to_owned(), limit.shown());
         shown.insert("used".to_owned(), units(used));
         shown.insert("held".to_owned(), units(held));
@@ -386,7 +405,7 @@ impl Limits {
         if counter.is_idle(now) {
             return None;
         }
-        let rate = Rate { counter, space, is_new: false, clash: None };
+        let rate = Rate { counter, space, is_new: false, clash: None, before: None };
         Some(Account::new(&item, Kind::Rate(Box::new(rate))))
     }
 
@@ -404,22 +423,23 @@ impl Limits {
             counter.policy_epoch = policy.epoch;
             counter
         });
-        Some(Rate { counter, space: Space::Stored, is_new, clash: None })
+        Some(Rate { counter, space: Space::Stored, is_new, clash: None, before: None })
     }
 
     fn inline(&self, (name, key): (&str, &str), terms: &Terms, now: Nanos) -> Rate {
         let known = self.counters.get(&(Space::Inline, name.to_owned(), key.to_owned()));
         let Some(known) = known.filter(|counter| !counter.is_idle(now)) else {
             let counter = Counter::unused(terms.clone(), now, (self.births, 0));
-            return Rate { counter, space: Space::Inline, is_new: true, clash: None };
+            return Rate { counter, space: Space::Inline, is_new: true, clash: None, before: None };
         };
         let mut counter = known.clone();
         if !counter.terms.algorithm.is_like(&terms.algorithm) {
             let clash = Some(counter.terms.algorithm.name());
-            return Rate { counter, space: Space::Inline, is_new: false, clash };
+            return Rate { counter, space: Space::Inline, is_new: false, clash, before: None };
         }
         counter.take_terms(terms, now);
-        Rate { counter, space: Space::Inline, is_new: false, clash: None }
+        let before = Some(Box::new(known.clone()));
+        Rate { counter, space: Space::Inline, is_new: false, clash: None, before }
     }
 
     /// Keys of a policy that have a place and count something.
@@ -565,7 +585,7 @@ impl Admission {
                 account.would_reject = true;
             } else {
                 targets.push(account.target.shown());
-                first = first.or(Some(max));
+                first = Some(first.map_or(max, |known: i128| known.min(max)));
             }
         }
         let Some(max) = first else { return Ok(()) };

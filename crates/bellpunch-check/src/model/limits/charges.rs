@@ -314,7 +314,7 @@ impl Limits {
         check_left(&wanted)?;
 
         let (mut given, mut accounts) = (0_i128, Vec::new());
-        let mut writes = std::collections::BTreeSet::from([record("charges", &[&id])]);
+        let mut writes = std::collections::BTreeSet::from([record("charges", &[id])]);
         for part in wanted {
             let Some(mut account) = part.account else { continue };
             account.give_back(part.units, part.item.place, now);

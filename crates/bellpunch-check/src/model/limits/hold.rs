@@ -363,7 +363,7 @@ impl Limits {
 
     /// Releases a hold that is open. Gives its targets after it, and the records it wrote.
     pub(crate) fn close_voided(&mut self, id: &str, now: Nanos) -> (Admission, BTreeSet<String>) {
-        let mut writes = BTreeSet::from([record("holds", &[&id])]);
+        let mut writes = BTreeSet::from([record("holds", &[id])]);
         let Some(hold) = self.holds.get(id).cloned() else {
             return (Admission { now, accounts: Vec::new() }, BTreeSet::new());
         };
@@ -417,7 +417,7 @@ impl Limits {
         expires_at: Nanos,
         now: Nanos,
     ) -> (Admission, BTreeSet<String>) {
-        let mut writes = BTreeSet::from([record("holds", &[&id])]);
+        let mut writes = BTreeSet::from([record("holds", &[id])]);
         let Some(hold) = self.holds.get(id).cloned() else {
             return (Admission { now, accounts: Vec::new() }, BTreeSet::new());
         };

@@ -81,7 +81,7 @@ struct Read {
 
 impl Limits {
     fn policy_version(&self, id: &str) -> Option<u64> {
-        let known = self.versions.get(&record("policies", &[&id])).copied();
+        let known = self.versions.get(&record("policies", &[id])).copied();
         known.filter(|_| self.policies.contains_key(id))
     }
 

@@ -3,7 +3,6 @@
 //! Invariant: `used = opening + charged - refunded - forgiven`.
 #![expect(
     clippy::arithmetic_side_effects,
-    clippy::integer_division,
     reason = "units stay below 2^53 and instants below 2^68, far from the end of an i128"
 )]
 

@@ -101,7 +101,7 @@ impl Limits {
 
     fn put_quota(&mut self, id: &str, quota: Quota, call: &Call<'_>) -> Yes {
         let mut yes = Yes::default().with("quota", Value::Object(quota.shown(id, call.at)));
-        yes.writes.insert(record("quotas", &[&id]));
+        yes.writes.insert(record("quotas", &[id]));
         self.quotas.insert(id.to_owned(), quota);
         yes
     }
@@ -122,7 +122,7 @@ impl Limits {
         id: &str,
         wanted: Option<&IfVersion>,
     ) -> Result<(), No> {
-        check_version(self.versions.get(&record("quotas", &[&id])).copied(), wanted)
+        check_version(self.versions.get(&record("quotas", &[id])).copied(), wanted)
     }
 
     /// Writes what was changed, if anything was.

@@ -1,5 +1,13 @@
 //! Random commands on few names, at times that like edges.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::collapsible_if,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "it makes tests, and stops them where it is wrong"
+)]
+
 use std::sync::Arc;
 
 use bellpunch::AnyCommand;

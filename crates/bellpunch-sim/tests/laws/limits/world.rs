@@ -1,5 +1,7 @@
 //! The rules on records in memory, one command at a time.
 
+#![expect(clippy::unwrap_used, reason = "it runs in tests, and stops them where it is wrong")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -45,6 +47,7 @@ pub(super) struct World {
 }
 
 impl World {
+    #[expect(clippy::fn_params_excessive_bools, reason = "as the request has it")]
     pub(super) fn send(
         &mut self,
         command: Arc<dyn AnyCommand>,
@@ -83,7 +86,7 @@ impl World {
                     let code = rejection.code.to_owned();
                     return Answer::Rejected { code, data: Value::Object(rejection.data) };
                 }
-                failed => panic!("{failed:?}"),
+                failed @ (Decision::Failed(_) | _) => panic!("{failed:?}"),
             }
         }
     }
