@@ -1,6 +1,6 @@
 //! The runtime that is searched: shuttle's tasks under tokio's own channels.
 //!
-//! Invariant: every operation on a channel is preceded by a choice of who runs next, and nothing
+//! Invariant: every operation on a channel or a lock is preceded by a choice of who runs next, and nothing
 //! else is: an operation of a channel is one instant to all others, which is tokio's promise and
 //! not ours to test. Chance is drawn from the schedule, so that a schedule says everything.
 //!
@@ -15,6 +15,8 @@ use std::time::Duration;
 use shuttle::future::AbortHandle;
 use shuttle::rand::RngCore as _;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
+
+pub(crate) use shuttle::sync::{Mutex, MutexGuard};
 
 /// As much as a timer that [`hours_pass`] ends.
 pub const HOUR: Duration = Duration::from_hours(1);

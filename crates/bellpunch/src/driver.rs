@@ -7,7 +7,7 @@
 //! caller that goes away, or a slow store call, holds up nobody.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use bellpunch_core::{DUE_MAX, Due, Partition, RecordKey, Request, Timestamp, planted};
 use bellpunch_store::{BoxFuture, Clock, CommitResult, Failure, FailureKind, Scan, Store};
@@ -16,7 +16,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::api::COMMIT_MICROS;
 use crate::executor::{Caller, Executor, Input, Op, Output, ReadResult};
-use crate::runtime::{Instant, mpsc, oneshot, select, sleep, spawn};
+use crate::runtime::{Instant, Mutex, MutexGuard, mpsc, oneshot, select, sleep, spawn};
 use crate::{AnyOutcome, EngineConfig, EngineStats, Error, ErrorKind, Histogram};
 
 /// Messages that wait for a shard; above it, `overloaded`.
@@ -48,6 +48,8 @@ struct Shard {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     waiters: BTreeMap<Caller, oneshot::Sender<Answer>>,
+    /// What is told once it is counted.
+    replies: Vec<(Caller, Answer)>,
     drained: Vec<oneshot::Sender<()>>,
     stats: Arc<Mutex<EngineStats>>,
     watch: Watch,
@@ -90,6 +92,7 @@ pub(crate) fn start(
         store,
         clock,
         waiters: BTreeMap::new(),
+        replies: Vec::new(),
         drained: Vec::new(),
         stats: Arc::clone(&stats),
         watch: Watch::default(),
@@ -172,10 +175,10 @@ impl Shard {
 
     /// Does what the executor asks for. All its commits travel in one call of the store.
     fn work(&mut self, pending: &mut Pending) {
-        let (mut ops, mut commits) = (Vec::new(), Vec::new());
+        let (mut ops, mut commits, mut drained) = (Vec::new(), Vec::new(), false);
         while let Some(output) = self.executor.poll() {
             match output {
-                Output::Reply { caller, result } => self.reply(caller, result),
+                Output::Reply { caller, result } => self.replies.push((caller, result)),
                 Output::Commit { op, commit } => {
                     if planted!("ack_early") {
                         let result = CommitResult::Committed { at: commit.now };
@@ -203,14 +206,7 @@ impl Shard {
                     sleep(after).await;
                     Input::Woke { op }.into()
                 })),
-                Output::Drained => {
-                    while let Some(done) = self.drained.pop() {
-                        let _ = done.send(());
-                        if planted!("wake_lost") {
-                            break;
-                        }
-                    }
-                }
+                Output::Drained => drained = true,
             }
         }
         let gone = || self.waiters.values().any(oneshot::Sender::is_closed);
@@ -231,6 +227,24 @@ impl Shard {
             clock_skew_nanos: self.watch.clock_skew_nanos,
             ..self.executor.stats()
         };
+        self.tell();
+        if drained {
+            while let Some(done) = self.drained.pop() {
+                let _ = done.send(());
+                if planted!("wake_lost") {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Tells the callers. Whoever is told finds it among the counts.
+    fn tell(&mut self) {
+        let mut replies = std::mem::take(&mut self.replies);
+        for (caller, result) in replies.drain(..) {
+            self.reply(caller, result);
+        }
+        self.replies = replies;
     }
 }
 

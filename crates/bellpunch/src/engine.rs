@@ -1,8 +1,8 @@
 //! The engine: takes commands, gives outcomes.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bellpunch_core::{
     AnyCommand, Command, Fingerprint, IdempotencyKey, Key, Partition, Reply, Request, Timestamp,
@@ -11,7 +11,7 @@ use bellpunch_store::{Clock, Failure, FailureKind, Guarantee, Page, PartitionPag
 use sha2::{Digest, Sha256};
 
 use crate::driver::{self, Answer, Message, lock};
-use crate::runtime::{mpsc, oneshot, timeout};
+use crate::runtime::{Mutex, mpsc, oneshot, timeout};
 use crate::{
     AnyOutcome, AnyReceipt, CallOptions, EngineConfig, EngineStats, Error, ErrorKind, Outcome,
     Receipt,

@@ -1,4 +1,4 @@
-//! What the engine needs of a runtime: tasks, channels, timers.
+//! What the engine needs of a runtime: tasks, channels, timers, locks.
 //!
 //! Invariant: no other module of the engine names tokio (`arch.one_runtime`). So driver, engine and
 //! sweeper are compiled a second time, unchanged, over a scheduler that searches their
@@ -6,6 +6,8 @@
 //!
 //! Why a module and not a trait: nothing is chosen at run time, nothing is generic, and this build
 //! is what it would be without it.
+
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 pub(crate) use tokio::sync::{mpsc, oneshot};
 pub(crate) use tokio::time::{Instant, sleep, timeout};

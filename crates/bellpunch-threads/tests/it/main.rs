@@ -66,8 +66,12 @@ fn searched(name: &str) {
             Ok((schedules, _)) => played += schedules,
             Err(failure) => {
                 let path = folder().join(format!("{name}.{seed:x}.schedule"));
-                let text = format!("# {}\n{}", failure.rule, failure.played.to_text());
-                std::fs::write(&path, text).expect("the schedule is kept");
+                let rule = failure.rule.replace('\n', "\n# ");
+                let text = format!("# {rule}\n{}", failure.played.to_text());
+                // Whole or not at all: another test may read the folder now.
+                let draft = path.with_extension("draft");
+                std::fs::write(&draft, text).expect("the schedule is written");
+                std::fs::rename(&draft, &path).expect("the schedule is kept");
                 panic!(
                     "{name}, {way:?}, BELLPUNCH_SEED={seed}: after {} schedules: {}\nkept as {}",
                     failure.schedules,

@@ -40,6 +40,7 @@ async fn replies() {
         })
     });
     all(callers).await;
+    stage.assert_counted();
     stage.end(Left::Done).await;
 }
 
@@ -55,6 +56,7 @@ async fn leavers() {
     all(tasks).await;
     stage.engine.drain().await;
     stage.store.assert_idle();
+    stage.assert_counted();
     stage.end(Left::Done).await;
 }
 
@@ -99,6 +101,7 @@ async fn bounds() {
         })
     });
     all(callers).await;
+    stage.assert_counted();
     stage.end(Left::Done).await;
 }
 
@@ -115,6 +118,7 @@ async fn patience() {
     all(callers).await;
     stage.engine.drain().await;
     stage.store.assert_idle();
+    stage.assert_counted();
     stage.end(Left::Done).await;
 }
 
@@ -139,6 +143,7 @@ async fn faults() {
     all(tasks).await;
     stage.engine.drain().await;
     stage.store.assert_idle();
+    stage.assert_counted();
     stage.end(Left::Done).await;
 }
 

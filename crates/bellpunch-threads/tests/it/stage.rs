@@ -191,6 +191,12 @@ impl Stage {
         shuttle::future::spawn(act(self.clone()))
     }
 
+    /// What callers were told has been counted when they are told.
+    pub(crate) fn assert_counted(&self) {
+        let queued = self.engine.stats().queued;
+        assert_eq!(queued, 0, "all were answered, and {queued} are counted as waiting");
+    }
+
     /// The engine is let go. It ends, and what callers were told is what became of their commands.
     pub(crate) async fn end(self, left: Left) {
         let Self { engine, store, told, .. } = self;
