@@ -4,12 +4,15 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 
 /// Killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// What it says after it listens.
+    log: Arc<Mutex<String>>,
 }
 
 impl Server {
@@ -19,18 +22,19 @@ impl Server {
     }
 
     pub(crate) fn with(store: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bellpunch"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--store", store])
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bellpunch"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]).args(arguments);
+        Self::launch(command)
+    }
+
+    /// Starts a command that becomes the binary.
+    pub(crate) fn launch(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut log = Vec::new();
+        let mut early = Vec::new();
         let address = loop {
             let Some(line) = lines.next() else {
-                panic!("the server ended: {:?}\n{}", child.wait(), log.join("\n"));
+                panic!("the server ended: {:?}\n{}", child.wait(), early.join("\n"));
             };
             let line = line.unwrap();
             // {"address":"127.0.0.1:40123","msg":"the HTTP door is open", …}
@@ -39,15 +43,43 @@ impl Server {
                 let port = line[from + 10..].chars().take_while(char::is_ascii_digit);
                 break format!("127.0.0.1:{}", port.collect::<String>()).parse().unwrap();
             }
-            log.push(line);
+            early.push(line);
         };
         // What else it says is read, so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
+        let log = Arc::new(Mutex::new(String::new()));
+        let keep = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut log = keep.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Self { child, address, log }
     }
 
     pub(crate) fn on_disk(folder: &Path) -> Self {
         Self::start(&format!("disk:{}", folder.display()))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has said since it listens.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let (name, pid) = (format!("-{name}"), self.child.id().to_string());
+        assert!(Command::new("kill").args([&name, &pid]).status().unwrap().success());
+    }
+
+    /// Whether it has ended, and how.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// `kill -9`.
@@ -58,8 +90,7 @@ impl Server {
 
     /// SIGTERM; gives how it ended.
     pub(crate) fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("TERM");
         self.child.wait().unwrap()
     }
 }
