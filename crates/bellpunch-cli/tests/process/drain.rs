@@ -1,58 +1,51 @@
 //! SIGTERM under load: what was taken is answered, what was acknowledged is there, and it ends.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use hyper::Method;
-use serde_json::json;
-
-use crate::client::{Client, Cut};
+use crate::load::{Client, World};
+use crate::random::Random;
 use crate::server::Server;
+use crate::teller::{Teller, recorder};
+
+/// In a normal run; `BELLPUNCH_DRAINS=50` is the full one.
+const DRAINS: u64 = 12;
+const CLIENTS: u64 = 16;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_under_load_drops_nothing_it_took() {
+    let mut random = Random::seeded();
+    let drains = crate::asked("BELLPUNCH_DRAINS", DRAINS);
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::on_disk(folder.path());
-    let mut client = Client::connect(server.address).await.unwrap();
-    client.post("/v1/x/quotas", json!({ "id": "q", "limit": 1_000_000 })).await;
-    let replies = Arc::new(AtomicUsize::new(0));
-    let clients: Vec<_> = (0..16)
-        .map(|_| {
-            let (address, replies) = (server.address, Arc::clone(&replies));
-            tokio::spawn(async move {
-                let mut accepted = 0_usize;
-                let Ok(mut client) = Client::connect(address).await else { return accepted };
-                loop {
-                    let body = json!({ "units": 1 });
-                    let path = "/v1/x/quotas/q/consume";
-                    match client.send(Method::POST, path, (None, body)).await {
-                        Ok((200, _)) => accepted += 1,
-                        Ok((503, reply)) => {
-                            assert_eq!(reply["code"], "draining");
-                            return accepted;
-                        }
-                        Ok((status, reply)) => panic!("{status}: {reply}"),
-                        Err(Cut) => return accepted,
-                    }
-                    replies.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        })
-        .collect();
-    while replies.load(Ordering::Relaxed) < 200 {
-        tokio::task::yield_now().await;
+    let data = folder.path().join("data");
+    let recorder = recorder();
+    let world = World::new(&recorder);
+    let mut server = Server::on_disk(&data);
+    world.furnish(server.address).await;
+    let mut clients = Client::several(CLIENTS, &world, &mut random);
+    let (mut slowest, mut unanswered) = (Duration::ZERO, 0);
+    for drain in 0..drains {
+        let working = Client::start(&mut clients, server.address);
+        world.answered(usize::try_from(random.below(150)).unwrap()).await;
+        recorder.fault(&format!("SIGTERM {drain}"));
+        let begun = Instant::now();
+        let status = tokio::task::spawn_blocking(|| server.terminate()).await.unwrap();
+        let took = begun.elapsed();
+        assert!(status.success(), "{status}");
+        assert!(took <= Duration::from_secs(5), "{took:?}");
+        slowest = slowest.max(took);
+        clients = working.join_all().await;
+        let place = data.clone();
+        let again = move || Server::on_disk(&place);
+        server = tokio::task::spawn_blocking(again).await.unwrap();
+        // Whoever got no answer, or was refused, had not been taken.
+        let mut teller = Teller::new("resolver", server.address, &recorder);
+        for ask in clients.iter_mut().flat_map(|client| client.open.drain(..)) {
+            unanswered += 1;
+            let applied = teller.resolve(&ask.partition, ask.key.as_ref().unwrap()).await;
+            assert!(!applied, "it was taken, and nobody was told: {ask:?}");
+        }
     }
-    let begin = Instant::now();
-    let status = tokio::task::spawn_blocking(|| server.terminate()).await.unwrap();
-    assert!(status.success(), "{status}");
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
-    let mut accepted = 0;
-    for client in clients {
-        accepted += client.await.unwrap();
-    }
-    let server = Server::on_disk(folder.path());
-    let mut client = Client::connect(server.address).await.unwrap();
-    let (_, read) = client.get("/v1/x/quotas/q").await;
-    assert_eq!(read["quota"]["used"], accepted, "what was taken was answered, and is there");
+    let summary = crate::load::end(server, (world, clients), &data).await;
+    println!("{drains} times SIGTERM, at most {slowest:?}, {unanswered} not taken: {summary:?}");
+    assert!(0 < unanswered, "no request came while it was draining");
 }

@@ -1,19 +1,18 @@
 //! `kill -9` at random moments under load: no acknowledged effect is lost or doubled, and every
 //! unknown outcome is told by its key.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
 
 use crate::client::Client as Http;
-use crate::load::{Client, PARTITIONS, World};
+use crate::load::{Client, World};
 use crate::random::Random;
 use crate::server::Server;
-use crate::teller::{Teller, recorder};
+use crate::teller::recorder;
 
 /// In a normal run; `BELLPUNCH_KILLS=200` is the full one.
-const KILLS: u64 = 60;
+const KILLS: u64 = 40;
 const CLIENTS: u64 = 8;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,14 +28,7 @@ async fn kills_under_load_lose_nothing_and_double_nothing() {
     let mut clients = Client::several(CLIENTS, &world, &mut random);
     let begun = Instant::now();
     for cycle in 0..kills {
-        let work = |mut client: Client| {
-            let address = server.address;
-            tokio::spawn(async move {
-                client.work(address).await;
-                client
-            })
-        };
-        let working: Vec<_> = clients.drain(..).map(work).collect();
+        let working = Client::start(&mut clients, server.address);
         // The moment is a number of answers: the kill comes while others are under way.
         world.answered(usize::try_from(random.below(120)).unwrap()).await;
         recorder.fault(&format!("kill {cycle}"));
@@ -46,25 +38,10 @@ async fn kills_under_load_lose_nothing_and_double_nothing() {
             Server::on_disk(&place)
         };
         server = tokio::task::spawn_blocking(again).await.unwrap();
-        for client in working {
-            clients.push(client.await.unwrap());
-        }
+        clients = working.join_all().await;
     }
     let took = begun.elapsed();
-    let mut teller = Teller::new("end", server.address, &recorder);
-    for ask in clients.iter().flat_map(|client| &client.open) {
-        teller.resolve(&ask.partition, ask.key.as_ref().unwrap()).await;
-    }
-    for partition in PARTITIONS {
-        for quota in ["large", "small", "kept"] {
-            teller.read(partition, ("quotas", quota)).await;
-        }
-    }
-    drop(teller);
-    assert!(tokio::task::spawn_blocking(|| server.terminate()).await.unwrap().success());
-    drop((clients, world));
-    let history = Arc::into_inner(recorder).unwrap().finish();
-    let summary = crate::judge::judge(history, &data);
+    let summary = crate::load::end(server, (world, clients), &data).await;
     println!("{kills} kills in {took:?}: {summary:?}");
     assert!(kills < 20 || 0 < summary.unknown, "no request was under way at any kill");
 }

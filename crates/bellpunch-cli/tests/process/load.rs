@@ -2,13 +2,17 @@
 //! partitions, each command under a key of its own.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bellpunch_check::recorder::Recorder;
 use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use crate::judge::Summary;
 use crate::random::Random;
+use crate::server::Server;
 use crate::teller::{Ask, Teller, Told};
 
 pub(crate) const PARTITIONS: [&str; 3] = ["hot", "warm", "cold"];
@@ -22,14 +26,14 @@ const SMALL: u64 = 40;
 pub(crate) struct World {
     pub(crate) recorder: Arc<Recorder>,
     /// Answers of any kind.
-    pub(crate) answers: AtomicUsize,
+    answers: watch::Sender<usize>,
     tickets: Mutex<Vec<(String, String)>>,
 }
 
 impl World {
     pub(crate) fn new(recorder: &Arc<Recorder>) -> Arc<Self> {
         let recorder = Arc::clone(recorder);
-        Arc::new(Self { recorder, answers: AtomicUsize::new(0), tickets: Mutex::default() })
+        Arc::new(Self { recorder, answers: watch::Sender::new(0), tickets: Mutex::default() })
     }
 
     /// Makes the quotas and policies.
@@ -49,8 +53,10 @@ impl World {
 
     /// Waits until so many more answers were told.
     pub(crate) async fn answered(&self, more: usize) {
-        let aim = self.answers.load(Ordering::Relaxed) + more;
-        crate::until("answers", async || aim <= self.answers.load(Ordering::Relaxed)).await;
+        let mut answers = self.answers.subscribe();
+        let aim = *answers.borrow() + more;
+        let told = answers.wait_for(|answers| aim <= *answers);
+        tokio::time::timeout(crate::PATIENCE, told).await.unwrap().unwrap();
     }
 }
 
@@ -78,6 +84,18 @@ impl Client {
             open: Vec::new(),
         };
         (0..count).map(client).collect()
+    }
+
+    /// Starts work with a server, each on a task of its own.
+    pub(crate) fn start(clients: &mut Vec<Self>, address: SocketAddr) -> JoinSet<Self> {
+        let mut working = JoinSet::new();
+        for mut client in clients.drain(..) {
+            working.spawn(async move {
+                client.work(address).await;
+                client
+            });
+        }
+        working
     }
 
     /// Sends until the server is gone: first some of what is open, then new commands.
@@ -116,7 +134,7 @@ impl Client {
             Told::Refused(..) => {}
             Told::Failed(_) | Told::Unknown => return false,
         }
-        self.world.answers.fetch_add(1, Ordering::Relaxed);
+        self.world.answers.send_modify(|answers| *answers += 1);
         true
     }
 
@@ -176,4 +194,24 @@ impl Client {
         self.upload = Some((id, step + 1));
         ask
     }
+}
+
+/// The end of a run: nothing is on its way, so each open key is asked for and all quotas are read.
+/// Then the server ends, and what is left in its folder is judged.
+pub(crate) async fn end(
+    server: Server,
+    (world, clients): (Arc<World>, Vec<Client>),
+    folder: &Path,
+) -> Summary {
+    let mut teller = Teller::new("end", server.address, &world.recorder);
+    for ask in clients.iter().flat_map(|client| &client.open) {
+        teller.resolve(&ask.partition, ask.key.as_ref().unwrap()).await;
+    }
+    for partition in PARTITIONS {
+        for quota in ["large", "small", "kept"] {
+            teller.read(partition, ("quotas", quota)).await;
+        }
+    }
+    assert!(tokio::task::spawn_blocking(|| server.terminate()).await.unwrap().success());
+    crate::judge::judge(world.recorder.so_far(), folder)
 }

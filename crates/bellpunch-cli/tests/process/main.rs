@@ -17,13 +17,16 @@
 #[allow(dead_code, reason = "the other tests of the binary use the rest of it")]
 #[path = "../common/client.rs"]
 mod client;
+mod drain;
 mod judge;
 mod kill;
 mod load;
+mod preload;
 mod random;
 #[allow(dead_code, reason = "the other tests of the binary use the rest of it")]
 #[path = "../common/server.rs"]
 mod server;
+mod sync;
 mod teller;
 
 use std::path::Path;
