@@ -17,10 +17,13 @@
 #[allow(dead_code, reason = "the other tests of the binary use the rest of it")]
 #[path = "../common/client.rs"]
 mod client;
+mod copy;
 mod drain;
+mod full;
 mod judge;
 mod kill;
 mod load;
+mod pause;
 mod preload;
 mod random;
 #[allow(dead_code, reason = "the other tests of the binary use the rest of it")]

@@ -13,7 +13,7 @@ use crate::teller::{Ask, Teller, Told, recorder};
 
 /// In a normal run; `BELLPUNCH_SYNCS` is how many there are.
 const SYNCS: u64 = 4;
-const SETTINGS: [&str; 2] = ["http.timeout=1s", "drain.timeout=1s"];
+const SETTINGS: [&str; 2] = ["http.timeout=300ms", "drain.timeout=1s"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_acknowledged_after_a_failed_sync() {
