@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bellpunch_check::recorder::Recorder;
 use serde_json::json;
@@ -20,6 +21,8 @@ pub(crate) const PARTITIONS: [&str; 3] = ["hot", "warm", "cold"];
 pub(crate) const UPLOADS: &str = "uploads";
 /// So few that it is soon used up.
 const SMALL: u64 = 40;
+/// Of half of all requests nothing is lost.
+const ATTEMPTS_MAX: u32 = 200;
 
 /// What the clients share.
 #[derive(Debug)]
@@ -119,6 +122,29 @@ impl Client {
         }
     }
 
+    /// Sends so many commands, each until it is answered, or almost each.
+    pub(crate) async fn insist(
+        &mut self,
+        address: SocketAddr,
+        (commands, patience): (u64, Duration),
+    ) {
+        let teller = Teller::new(&self.name, address, &self.world.recorder);
+        let mut teller = teller.patient(patience);
+        for _ in 0..commands {
+            let ask = self.next();
+            let mut attempts = 0;
+            while !self.tell(&mut teller, ask.clone()).await {
+                // Now and then it gives up: then its key tells in the end.
+                if self.random.below(16) == 0 {
+                    self.open.push(ask);
+                    break;
+                }
+                attempts += 1;
+                assert!(attempts < ATTEMPTS_MAX, "never answered: {ask:?}");
+            }
+        }
+    }
+
     /// Sends it once; whether it was answered.
     async fn tell(&mut self, teller: &mut Teller, ask: Ask) -> bool {
         let told = teller.tell(&ask).await;
@@ -183,7 +209,11 @@ impl Client {
     /// The next step of an upload; of one that was cut short, nothing more.
     fn upload(&mut self) -> Ask {
         let (id, step) = match self.upload.take() {
-            Some((id, step)) if step < 3 && self.open.is_empty() => (id, step),
+            Some((id, step))
+                if step < 3 && !self.open.iter().any(|ask| ask.partition == UPLOADS) =>
+            {
+                (id, step)
+            }
             _ => (format!("u-{}-{}", self.name, self.turn), 0),
         };
         let ask = match step {

@@ -9,6 +9,7 @@
     clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
     clippy::indexing_slicing,
+    clippy::integer_division,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a test that panics has failed; it prints its seed, and takes it back"
@@ -23,9 +24,12 @@ mod full;
 mod judge;
 mod kill;
 mod load;
+mod network;
 mod pause;
 mod preload;
+mod proxy;
 mod random;
+mod saturation;
 #[allow(dead_code, reason = "the other tests of the binary use the rest of it")]
 #[path = "../common/server.rs"]
 mod server;
