@@ -8,7 +8,11 @@
 //! Invariant: a verdict of *pass* means that every call was explained. What cannot be decided is
 //! *inconclusive*, and that is never a pass.
 
+mod black_box;
+mod calls;
 pub mod history;
 pub mod instant;
+pub mod judge;
 pub mod model;
 pub mod recorder;
+mod witness;
