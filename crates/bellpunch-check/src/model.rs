@@ -8,6 +8,13 @@
 //! takes from there is what was drawn at random (an id of a hold or a charge): it tests that it is
 //! new, and goes on with it.
 
+mod fields;
+pub mod others;
+pub mod state;
+pub mod tickets;
+pub mod uploads;
+mod without_limits;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
