@@ -9,6 +9,7 @@
 //! new, and goes on with it.
 
 mod fields;
+pub mod limits;
 pub mod others;
 pub mod state;
 pub mod tickets;
