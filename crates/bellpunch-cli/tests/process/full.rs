@@ -67,14 +67,14 @@ async fn a_full_disk_loses_nothing_and_says_so() {
 async fn no_room_for_a_payload(server: &Server) {
     let mut http = Http::connect(server.address).await.unwrap();
     let declared = json!({ "id": "big", "size_limit": 1 << 20 });
-    let (status, reply) = http.post("/v1/big/uploads", declared).await;
+    let (status, reply) = http.post("/v1/uploads/uploads", declared).await;
     assert_eq!(status, 201, "{reply}");
     let payload = json!({ "payload": "AAAA".repeat(TOO_LARGE / 3) });
-    let path = "/v1/big/uploads/big/payload";
+    let path = "/v1/uploads/uploads/big/payload";
     let (status, reply) = http.send(Method::PUT, path, (None, payload)).await.unwrap();
     assert!(matches!(status, 503 | 507), "{status}: {reply}");
     let mut http = Http::connect(server.address).await.unwrap();
-    let (_, read) = http.get("/v1/big/uploads/big").await;
+    let (_, read) = http.get("/v1/uploads/uploads/big").await;
     assert_eq!(
         (&read["upload"]["version"], &read["upload"]["generation"]),
         (&json!(1), &json!(null))

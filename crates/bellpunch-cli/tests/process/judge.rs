@@ -4,8 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bellpunch_check::history::{
-    Accepted, Floor, History, Invoke, Line, Record, Resolved, Versions,
+    Accepted, Broke, Floor, History, Invoke, Line, Read, Record, Rejected, Resolved, Versions,
 };
+use bellpunch_check::instant::Nanos;
+use bellpunch_check::judge::{Sequential, Verdict3};
+use bellpunch_check::model::limits::Limits;
+use bellpunch_check::model::state::State;
+use bellpunch_check::model::{Call, Verdict};
 use serde_json::Value;
 
 /// All that is stored, by partition and name, with versions; what was deleted is null.
@@ -32,7 +37,7 @@ impl Stored {
                 let (partition, of) = (partition.to_owned(), kind.to_owned());
                 stored.floors.push(Floor { partition, of, version });
             } else {
-                let name = format!("{kind}/{}", plain(line["id"].as_str().unwrap()));
+                let name = named(kind, line["id"].as_str().unwrap());
                 let record = (line["version"].as_u64().unwrap(), line["stored"]["record"].clone());
                 stored.records.insert((partition.to_owned(), name), record);
             }
@@ -59,11 +64,15 @@ impl Stored {
     }
 }
 
-/// An id of two parts is stored with the length of the first: `4:ratek1` is `rate/k1`.
-fn plain(id: &str) -> String {
-    let parts =
-        id.split_once(':').and_then(|(length, rest)| rest.split_at_checked(length.parse().ok()?));
-    parts.map_or_else(|| id.to_owned(), |(first, second)| format!("{first}/{second}"))
+/// A record's name as the models say it. An id of two parts is stored with the length of the first,
+/// `2:c1s1`, and told as `c1/s1`; the model of limits says it as it is stored.
+fn named(kind: &str, id: &str) -> String {
+    let split = |(length, rest): (&str, &str)| {
+        let (first, second) = rest.split_at_checked(length.parse().ok()?)?;
+        Some(format!("{kind}/{first}/{second}"))
+    };
+    let told = if kind == "counters" { None } else { id.split_once(':').and_then(split) };
+    told.unwrap_or_else(|| format!("{kind}/{id}"))
 }
 
 /// All that is known of one key.
@@ -120,7 +129,59 @@ pub(crate) fn judge(mut history: History, folder: &Path) -> Summary {
     let stored = Stored::of(folder);
     let summary = sums(&history, &stored);
     history.lines.extend(stored.lines());
+    without(&mut history, crate::load::UPLOADS);
+    let judgement = bellpunch_check::judge::judge::<Model>(&history);
+    if judgement.verdict != Verdict3::Pass {
+        let place = std::env::temp_dir().join(format!("bellpunch-{}.history", std::process::id()));
+        history.write(std::fs::File::create(&place).unwrap()).unwrap();
+        panic!("{judgement}\nthe history is {}", place.display());
+    }
     summary
+}
+
+/// Leaves a partition out.
+fn without(history: &mut History, partition: &str) {
+    let mut ops = BTreeSet::new();
+    history.lines.retain(|line| match line {
+        Line::Invoke(invoke) => {
+            let out = invoke.partition == partition;
+            if out {
+                ops.insert(invoke.op);
+            }
+            !out
+        }
+        Line::Accepted(Accepted { op, .. })
+        | Line::Rejected(Rejected { op, .. })
+        | Line::Read(Read { op, .. })
+        | Line::Error(Broke { op, .. })
+        | Line::Unknown(Broke { op, .. }) => !ops.contains(op),
+        Line::Resolved(resolved) => resolved.partition != partition,
+        Line::Record(record) => record.partition != partition,
+        Line::Floor(floor) => floor.partition != partition,
+        Line::Entry(_) | Line::Fault(_) | Line::Note(_) => true,
+    });
+}
+
+#[derive(Clone, Default)]
+struct Model {
+    limits: Limits,
+    rest: State,
+}
+
+impl Sequential for Model {
+    fn apply(&mut self, call: &Call<'_>) -> Verdict {
+        let collection = call.cmd.split('.').next().unwrap();
+        if ["quotas", "policies", "counters"].contains(&collection) {
+            self.limits.apply(call)
+        } else {
+            self.rest.apply(call)
+        }
+    }
+
+    fn check(&self, at: Nanos) -> Result<(), String> {
+        self.limits.check(at)?;
+        self.rest.check(at)
+    }
 }
 
 fn fates(history: &History) -> BTreeMap<(&str, String), Fate<'_>> {
