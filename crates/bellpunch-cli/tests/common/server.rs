@@ -6,6 +6,15 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
+/// The variables of a test are none of the binary's settings.
+pub(crate) fn not_ours(command: &mut Command) {
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    let ours = ours.filter(|name| name.to_string_lossy().starts_with("BELLPUNCH_"));
+    for name in ours {
+        command.env_remove(name);
+    }
+}
+
 /// Killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -29,6 +38,7 @@ impl Server {
 
     /// Starts a command that becomes the binary.
     pub(crate) fn launch(mut command: Command) -> Self {
+        not_ours(&mut command);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut early = Vec::new();

@@ -1,7 +1,5 @@
 //! One process at a time on a folder; a backup is the same store.
 
-use std::process::Command;
-
 use crate::load::{Client, World};
 use crate::pause::copy_folder;
 use crate::random::Random;
@@ -20,8 +18,7 @@ async fn a_second_process_on_a_folder_is_refused() {
         &["verify", "--store", &store],
         &["inspect", "--store", &store, "partitions"],
     ] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bellpunch"));
-        let output = command.args(arguments).output().unwrap();
+        let output = crate::bellpunch(arguments);
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(4), "{told}");
         assert!(told.contains("another process has it") && told.contains("data"), "{told}");

@@ -49,7 +49,9 @@ fn asked(variable: &str, otherwise: u64) -> u64 {
 }
 
 fn bellpunch(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_bellpunch")).args(arguments).output().unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bellpunch"));
+    server::not_ours(&mut command);
+    command.args(arguments).output().unwrap()
 }
 
 fn disk(folder: &Path) -> String {
