@@ -30,6 +30,12 @@ pub trait Sequential: Clone {
     /// With a sentence that says what does not hold.
     fn check(&self, at: Nanos) -> Result<(), String>;
 
+    /// Whether the model says of a record which commands write it.
+    fn states(&self, record: &str) -> bool {
+        let _ = record;
+        true
+    }
+
     /// Whether a record exists, `None` if the model does not say.
     fn exists(&self, record: &str) -> Option<bool> {
         let _ = record;

@@ -14,7 +14,6 @@ pub mod others;
 pub mod state;
 pub mod tickets;
 pub mod uploads;
-mod without_limits;
 
 use std::collections::BTreeSet;
 

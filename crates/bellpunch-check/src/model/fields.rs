@@ -74,6 +74,19 @@ pub(crate) fn needed<'a>(args: &'a Value, name: &str) -> Result<&'a str, Refusal
     text(args, name).map_or_else(|| senseless(name), Ok)
 }
 
+/// A SHA-256, 64 hex digits; in lower case, as replies show it.
+pub(crate) fn digest(args: &Value, name: &str) -> Result<Option<String>, Refusal> {
+    let is_digest =
+        |text: &&str| text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    match field(args, name) {
+        None => Ok(None),
+        Some(value) => match value.as_str().filter(is_digest) {
+            Some(text) => Ok(Some(text.to_lowercase())),
+            None => senseless(name),
+        },
+    }
+}
+
 /// A yes or no; no unless it is said.
 pub(crate) fn flag(args: &Value, name: &str) -> bool {
     field(args, name).and_then(Value::as_bool).unwrap_or_default()

@@ -19,6 +19,7 @@
 mod admission;
 mod calendar;
 mod charges;
+mod charging;
 mod counter;
 mod hold;
 mod open;
@@ -120,9 +121,17 @@ fn content<T: DeserializeOwned>(call: &Call<'_>) -> Result<T, No> {
     })
 }
 
-/// The id that was given, or the one that was drawn; it stands at `path` of the answer.
+/// The id that was given, or the one that was drawn; it stands at `path` of the answer. Of a call
+/// whose answer nobody saw it is a stand-in.
 fn given_or_drawn(given: Option<String>, call: &Call<'_>, path: &str) -> Option<String> {
-    given.or_else(|| Some(call.drawn?.pointer(path)?.as_str()?.to_owned()))
+    let drawn = || Some(call.drawn?.pointer(path)?.as_str()?.to_owned());
+    let unseen = || call.drawn.is_none().then(|| undrawn(call.args));
+    given.or_else(drawn).or_else(unseen)
+}
+
+/// A stand-in for an id that nobody saw. No id has a control character.
+fn undrawn(args: &Value) -> String {
+    format!("\u{0}{args}")
 }
 
 impl Limits {

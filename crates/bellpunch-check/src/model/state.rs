@@ -15,10 +15,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::limits::Limits;
 use super::others::{Currencies, Kept, Outcomes};
 use super::tickets::Tickets;
 use super::uploads::Uploads;
-use super::without_limits::WithoutLimits as Limits;
 use super::{Call, Verdict};
 use crate::instant::Nanos;
 
@@ -103,8 +103,23 @@ impl State {
     /// # Errors
     /// With the record, and what is wrong with it.
     pub fn check(&self, at: Nanos) -> Result<(), String> {
+        self.limits.check(at)?;
         self.tickets.check(at)?;
         self.uploads.check(at)
+    }
+}
+
+impl crate::judge::Sequential for State {
+    fn apply(&mut self, call: &Call<'_>) -> Verdict {
+        Self::apply(self, call)
+    }
+
+    fn check(&self, at: Nanos) -> Result<(), String> {
+        Self::check(self, at)
+    }
+
+    fn states(&self, record: &str) -> bool {
+        Limits::states(record)
     }
 }
 

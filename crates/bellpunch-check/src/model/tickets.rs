@@ -21,8 +21,8 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::{Value, json};
 
 use super::fields::{
-    DAY, Refusal, Writes, after, count, duration, field, flag, is_undrawn, needed, object, record,
-    refuse, senseless, shown, span, text, undrawn, verdict,
+    DAY, Refusal, Writes, after, count, digest, duration, field, flag, is_undrawn, needed, object,
+    record, refuse, senseless, shown, span, text, undrawn, verdict,
 };
 use super::others::Currencies;
 use super::{Call, Verdict};
@@ -430,6 +430,7 @@ impl Tickets {
             Some(amount) => (minor_units(Some(amount), "amount")?, None),
             None => (1, None),
         };
+        let secret = digest(args, "secret_hash")?.map(Secret::Hash);
         let (id, ticket) = self.find(call)?;
         if ticket.audience != audience {
             return refuse("wrong_audience", json!({}));
@@ -437,7 +438,6 @@ impl Tickets {
         if ticket.holder.as_deref() != text(args, "holder") {
             return refuse("wrong_holder", json!({}));
         }
-        let secret = text(args, "secret_hash").map(|hash| Secret::Hash(hash.to_lowercase()));
         if ticket.secret != secret.unwrap_or(Secret::None) {
             return refuse("wrong_secret", json!({}));
         }
@@ -547,13 +547,12 @@ impl Tickets {
 }
 
 fn secret(args: &Value) -> Result<Secret, Refusal> {
-    let made = text(args, "made_secret_hash");
-    match (text(args, "secret_hash"), flag(args, "make_secret")) {
+    let made = digest(args, "made_secret_hash")?;
+    match (digest(args, "secret_hash")?, flag(args, "make_secret")) {
         (Some(_), true) => senseless("make_secret"),
         (_, false) if made.is_some() => senseless("make_secret"),
-        (Some(hash), false) => Ok(Secret::Hash(hash.to_lowercase())),
-        (None, false) => Ok(Secret::None),
-        (None, true) => Ok(made.map_or(Secret::Unseen, |hash| Secret::Hash(hash.to_lowercase()))),
+        (given, false) => Ok(given.map_or(Secret::None, Secret::Hash)),
+        (None, true) => Ok(made.map_or(Secret::Unseen, Secret::Hash)),
     }
 }
 

@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::fields::{
-    DAY, Refusal, Writes, after, duration, field, flag, moment, needed, object, record, refuse,
-    senseless, shown, span, text, undrawn, units, verdict,
+    DAY, Refusal, Writes, after, digest, duration, field, flag, moment, needed, object, record,
+    refuse, senseless, shown, span, text, undrawn, units, verdict,
 };
 use super::{Call, Verdict};
 use crate::instant::Nanos;
@@ -46,7 +46,6 @@ const CREATE_ORDER: &[&str] = &[
     "payload_too_large",
 ];
 const PUBLISH_ORDER: &[&str] = &[
-    "invalid_request",
     "upload_not_found",
     "not_owner",
     "upload_deleted",
@@ -54,6 +53,7 @@ const PUBLISH_ORDER: &[&str] = &[
     "upload_abandoned",
     "payload_missing",
     "generation_mismatch",
+    "invalid_request",
     "quota_revoked",
     "upload_lapsed",
     "upload_expired",
@@ -340,6 +340,7 @@ impl Uploads {
             Some(max) if *max != json!("unlimited") => Some(units(args, "max_downloads")?),
             Some(_) | None => None,
         };
+        let delete_hash = digest(args, "delete_hash")?;
         let (charge, items) = charge(args, size_limit)?;
         let told =
             |name: &str| call.drawn.and_then(|reply| reply.get("upload")?.get(name)?.as_str());
@@ -375,7 +376,7 @@ impl Uploads {
             downloads: 0,
             auto_delete: flag(args, "auto_delete"),
             expires_at,
-            delete_hash: text(args, "delete_hash").map(str::to_lowercase),
+            delete_hash,
             created_at: at,
             completed_at: None,
             pinned: None,
@@ -406,7 +407,8 @@ impl Uploads {
 
     fn publish(&mut self, call: &Call<'_>, limits: &impl Charging) -> Outcome {
         let (args, at) = (call.args, call.at);
-        let (blob, sha256) = (needed(args, "blob")?, needed(args, "sha256")?);
+        let blob = needed(args, "blob")?;
+        let Some(sha256) = digest(args, "sha256")? else { return senseless("sha256") };
         let size = units(args, "size")?;
         let Some(started_at) = moment(args, "started_at")? else { return senseless("started_at") };
         let window = duration(args, "publish_window_ns")?.unwrap_or(PUBLISH_WINDOW);
@@ -414,6 +416,12 @@ impl Uploads {
         let own = upload
             .is_owner(args)
             .and_then(|()| upload.is_pending())
+            .and_then(|()| {
+                // A blob is written once and never shared. The one senseless content that only
+                // the record tells, and so not before right and state.
+                let mut blobs = upload.generations.iter().map(|payload| &payload.blob);
+                if blobs.any(|known| known == blob) { senseless("blob") } else { Ok(()) }
+            })
             .and_then(|()| upload.is_in_time(at));
         first(PUBLISH_ORDER, own, upload.unusable(limits, at))?;
         let publish_before = after(started_at, window);
@@ -427,7 +435,6 @@ impl Uploads {
         if GENERATIONS_MAX <= upload.generations.len() {
             return refuse("too_many_generations", json!({ "max": GENERATIONS_MAX }));
         }
-        let sha256 = sha256.to_lowercase();
         upload.generations.push(Payload { blob: blob.to_owned(), size, sha256, at });
         Ok(self.keep(id, (upload, at), Writes::new()))
     }
@@ -553,7 +560,9 @@ impl Uploads {
 
     fn delete(&mut self, call: &Call<'_>, limits: &mut impl Charging) -> Outcome {
         let at = call.at;
-        let secret = needed(call.args, "secret_hash")?.to_lowercase();
+        let Some(secret) = digest(call.args, "secret_hash")? else {
+            return senseless("secret_hash");
+        };
         let (id, upload) = self.find(call)?;
         match &upload.delete_hash {
             None => return refuse("delete_not_enabled", json!({})),

@@ -6,12 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bellpunch::{Decision, Duration, Loaded, Request, Timestamp, View, command, decide};
+use bellpunch_check::instant::print;
 use bellpunch_check::model::state::State;
 use bellpunch_check::model::{Call, Verdict};
 use serde_json::{Value, json};
 
 /// The instant that offsets count from: 2027-01-15T08:00:00Z.
 pub(crate) const START: i128 = 1_800_000_000_000_000_000;
+
+/// An instant so many nanoseconds after the start, as it is written.
+pub(crate) fn written(offset: i128) -> String {
+    print(START.checked_add(offset).unwrap())
+}
 
 /// What the rules answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -176,6 +182,32 @@ fn matches(told: &Answer, verdict: &Verdict, commands: &[Command]) -> Result<(),
             if data == *reply { Ok(()) } else { Err("other data".to_owned()) }
         }
         _ => Err("another verdict".to_owned()),
+    }
+}
+
+/// How often each command was answered how, over many pairs.
+#[derive(Debug, Default)]
+pub(crate) struct Counts(BTreeMap<String, u64>);
+
+impl Counts {
+    /// Adds those of one pair.
+    pub(crate) fn add(&mut self, pair: &Pair) {
+        for (answer, count) in &pair.counts {
+            *self.0.entry(answer.clone()).or_default() += count;
+        }
+    }
+
+    /// Prints them, and asserts that these answers are among them.
+    pub(crate) fn assert_reached(&self, wanted: &[(&str, &str)]) {
+        for (answer, count) in &self.0 {
+            println!("{count:>6} {answer}");
+        }
+        for (cmd, answers) in wanted {
+            for answer in answers.split_whitespace() {
+                let answer = format!("{cmd} {answer}");
+                assert!(self.0.contains_key(&answer), "{answer} was never reached");
+            }
+        }
     }
 }
 

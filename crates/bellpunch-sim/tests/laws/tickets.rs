@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::partition::{Answer, Command, Dice, Pair, is_legible};
+use crate::partition::{Answer, Command, Counts, Dice, Pair, is_legible};
 
 const MS: i128 = 1_000_000;
 const DAY_NS: u64 = 86_400_000_000_000;
@@ -207,7 +207,7 @@ fn too_many_pending(pair: &mut Pair, at: i128) {
 #[test]
 fn the_rules_answer_what_the_model_says() {
     let mut dice = Dice::of(1);
-    let mut counts = std::collections::BTreeMap::<String, u64>::new();
+    let mut counts = Counts::default();
     for sequence in 0..SEQUENCES {
         let mut pair = Pair::default();
         let mut generator = Generator { dice: dice.fork(), ids: Vec::new() };
@@ -232,18 +232,9 @@ fn the_rules_answer_what_the_model_says() {
                 }
             }
         }
-        for (answer, count) in pair.counts {
-            *counts.entry(answer).or_default() += count;
-        }
+        counts.add(&pair);
     }
-    for (answer, count) in &counts {
-        println!("{count:>6} {answer}");
-    }
-    for (cmd, answers) in REACHED {
-        for answer in answers.split_whitespace() {
-            assert!(counts.contains_key(&format!("{cmd} {answer}")), "{cmd} {answer} not reached");
-        }
-    }
+    counts.assert_reached(REACHED);
 }
 
 /// Whether the model's own list of ISO 4217 is that of the rules.

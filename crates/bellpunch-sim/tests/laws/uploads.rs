@@ -1,2 +1,232 @@
 //! `law.model` of uploads: on random sequences the rules answer what the model says; and on every
 //! short sequence of a small world.
+
+use serde_json::{Value, json};
+
+use crate::partition::{Answer, Command, Counts, Dice, Pair, is_legible, written};
+
+const MS: i128 = 1_000_000;
+const MS_NS: u64 = 1_000_000;
+const WEEK_NS: u64 = 604_800_000_000_000;
+const SEQUENCES: u64 = 400;
+const COMMANDS: u64 = 60;
+
+/// Every answer that can be reached where there is no quota.
+const REACHED: &[(&str, &str)] = &[
+    (
+        "uploads.create",
+        "ok invalid_request invalid_units quota_not_found policy_not_found upload_exists \
+         ttl_too_long expiry_not_later payload_too_large",
+    ),
+    (
+        "uploads.publish",
+        "ok invalid_request upload_not_found not_owner upload_deleted upload_completed \
+         upload_abandoned upload_lapsed upload_expired blob_too_old payload_too_large \
+         too_many_generations",
+    ),
+    (
+        "uploads.complete",
+        "ok upload_not_found not_owner upload_deleted upload_completed upload_abandoned \
+         payload_missing generation_mismatch upload_lapsed upload_expired",
+    ),
+    (
+        "uploads.extend",
+        "ok upload_not_found not_owner upload_deleted upload_completed upload_abandoned \
+         upload_lapsed upload_expired ttl_too_long expiry_not_later",
+    ),
+    (
+        "uploads.abandon",
+        "ok upload_not_found not_owner upload_deleted upload_completed upload_abandoned \
+         upload_lapsed",
+    ),
+    (
+        "uploads.download",
+        "ok upload_not_found upload_deleted upload_abandoned upload_pending upload_expired \
+         downloads_exhausted invalid_request",
+    ),
+    ("uploads.delete", "ok upload_not_found delete_not_enabled delete_denied invalid_request"),
+    ("uploads.read", "ok upload_not_found"),
+    ("commands", "ok upload_not_found upload_completed"),
+];
+
+fn hash(letter: &str) -> String {
+    letter.repeat(64)
+}
+
+#[derive(Debug)]
+struct Generator {
+    dice: Dice,
+    ids: Vec<String>,
+    blobs: u64,
+}
+
+impl Generator {
+    fn create(&mut self, at: i128) -> Value {
+        let dice = &mut self.dice;
+        let mut args = json!({ "size_limit": dice.pick(&[0, 1, 10, 10, 10]) });
+        if !dice.once_in(4) {
+            args["id"] = json!(dice.pick(&["x", "y", "z", "u/%", "v", "w"]));
+        }
+        if dice.once_in(2) {
+            args["owner"] = json!(dice.pick(&["o", "p"]));
+        }
+        if dice.once_in(2) {
+            args["ttl_ns"] = json!(dice.pick(&[10 * MS_NS, 50 * MS_NS, 100 * MS_NS, WEEK_NS]));
+        }
+        if dice.once_in(2) {
+            let later = *dice.pick(&[10, 40, 100, 400]) * MS;
+            args["expires_at"] = json!(written(at + later));
+        }
+        if dice.once_in(2) {
+            args["max_downloads"] =
+                dice.pick(&[json!(0), json!(1), json!(2), json!("unlimited")]).clone();
+        }
+        if dice.once_in(2) {
+            args["delete_hash"] = json!(hash("a"));
+        }
+        let extra = match dice.below(40) {
+            0 => json!({ "ttl_ns": WEEK_NS + 1 }),
+            1 => {
+                json!({ "ttl_ns": WEEK_NS + 1, "expires_at": written(at), "size_limit": 101, "payload_max": 100 })
+            }
+            2 => json!({ "expires_at": written(at) }),
+            3 => json!({ "expires_at": written(at + 1) }),
+            4 => json!({ "size_limit": 101, "payload_max": 100 }),
+            5 => json!({ "size_limit": 104_857_601 }),
+            6 => json!({ "size_limit": -1 }),
+            7 => json!({ "charge": [{ "quota": "q" }] }),
+            8 => {
+                json!({ "charge": [{ "policy": "p", "key": "k", "units": 2 }, { "quota": "q", "bytes": true }], "size_limit": 5 })
+            }
+            9 => json!({ "charge": [{ "policy": "p", "key": "k" }] }),
+            10 => json!({ "charge": [{ "quota": "q" }, { "quota": "q", "units": 2 }] }),
+            11 => {
+                json!({ "charge": (0..17).map(|place| json!({ "quota": place.to_string() })).collect::<Value>() })
+            }
+            12 => json!({ "charge": [{ "quota": "q", "bytes": true }], "size_limit": 0 }),
+            13 => json!({ "auto_delete": true, "labels": { "type": "text" } }),
+            14 => json!({ "charge": [{ "quota": "q" }], "ttl_ns": WEEK_NS + 1 }),
+            _ => json!({}),
+        };
+        if let (Value::Object(args), Value::Object(extra)) = (&mut args, extra) {
+            args.extend(extra);
+        }
+        args
+    }
+
+    fn id(&mut self) -> String {
+        let newest = self.ids.len().saturating_sub(5);
+        if self.ids.is_empty() || self.dice.once_in(40) {
+            return "nobody".to_owned();
+        }
+        self.dice.pick(&self.ids[newest..]).clone()
+    }
+
+    fn publish(&mut self, at: i128) -> Value {
+        let id = self.id();
+        let dice = &mut self.dice;
+        if !dice.once_in(20) {
+            self.blobs += 1;
+        }
+        let age = *dice.pick(&[0, 0, 0, 10, 10, 20]) * MS;
+        let mut args = json!({
+            "id": id, "blob": format!("b{}", self.blobs), "sha256": hash("C"),
+            "size": dice.pick(&[0, 0, 1, 1, 10, 11]), "started_at": written(at - age),
+        });
+        if dice.once_in(3) {
+            args["publish_window_ns"] = json!(dice.pick(&[10 * MS_NS, 10 * MS_NS + 1]));
+        }
+        args
+    }
+
+    fn command(&mut self, at: i128) -> Command {
+        let id = self.id();
+        let (cmd, mut args) = match self.dice.below(24) {
+            0..=3 => ("uploads.create", self.create(at)),
+            4..=8 => ("uploads.publish", self.publish(at)),
+            9..=12 => {
+                let mut args = json!({ "id": id });
+                if self.dice.once_in(4) {
+                    args["generation"] = json!(self.dice.below(3));
+                }
+                ("uploads.complete", args)
+            }
+            13..=15 => {
+                let ttl =
+                    self.dice.pick(&[1, 50 * MS_NS, 200 * MS_NS, WEEK_NS, WEEK_NS - 20 * MS_NS]);
+                ("uploads.extend", json!({ "id": id, "ttl_ns": ttl }))
+            }
+            16 => ("uploads.abandon", json!({ "id": id })),
+            17..=19 => {
+                let mut args = json!({ "id": id });
+                if self.dice.once_in(5) {
+                    args["grant_ttl_ns"] = json!(self.dice.pick(&[1, WEEK_NS, WEEK_NS + 1]));
+                }
+                ("uploads.download", args)
+            }
+            20 => {
+                let secret = self.dice.pick(&["a", "a", "b", "?"]);
+                ("uploads.delete", json!({ "id": id, "secret_hash": hash(secret) }))
+            }
+            _ => ("uploads.read", json!({ "id": id })),
+        };
+        let owned = ["uploads.publish", "uploads.complete", "uploads.extend", "uploads.abandon"];
+        if owned.contains(&cmd) && !self.dice.once_in(4) {
+            args["owner"] = json!(self.dice.pick(&["o", "o", "p"]));
+        }
+        (cmd, args)
+    }
+}
+
+fn id_of(reply: &Value) -> Option<String> {
+    Some(reply.get("upload")?.get("id")?.as_str()?.to_owned())
+}
+
+/// As many generations as there may be, and one more.
+fn too_many_generations(pair: &mut Pair, at: i128) {
+    pair.send("uploads.create", json!({ "id": "many", "size_limit": 9 }), at);
+    for place in 0..18 {
+        let args = json!({ "id": "many", "blob": format!("many{place}"), "sha256": hash("d"),
+            "size": 9 + place / 17, "started_at": written(at) });
+        let Answer::No { code, .. } = pair.send("uploads.publish", args, at) else {
+            assert!(place < 16);
+            continue;
+        };
+        let expected = if place == 16 { "too_many_generations" } else { "payload_too_large" };
+        assert_eq!(code, expected);
+    }
+    pair.send("uploads.complete", json!({ "id": "many" }), at);
+}
+
+#[test]
+fn the_rules_answer_what_the_model_says() {
+    let mut dice = Dice::of(2);
+    let mut counts = Counts::default();
+    for sequence in 0..SEQUENCES {
+        let mut pair = Pair::default();
+        let mut generator = Generator { dice: dice.fork(), ids: Vec::new(), blobs: 0 };
+        let mut at = 0;
+        if sequence % 100 == 0 {
+            too_many_generations(&mut pair, at);
+        }
+        for _ in 0..COMMANDS {
+            at += *dice.pick(&[0, 0, 0, 1, 5, 10, 10, 50]) * MS + i128::from(dice.once_in(9));
+            let size = if dice.once_in(10) { 1 + dice.below(4) } else { 1 };
+            let mut commands: Vec<Command> = (0..size).map(|_| generator.command(at)).collect();
+            if 1 < size {
+                commands.retain(is_legible);
+            }
+            if commands.is_empty() {
+                continue;
+            }
+            if let Answer::Yes { reply, .. } = pair.send_all(&commands, at) {
+                for (reply, (cmd, _)) in reply.as_array().unwrap().iter().zip(&commands) {
+                    let made = id_of(reply).filter(|_| *cmd == "uploads.create");
+                    generator.ids.extend(made);
+                }
+            }
+        }
+        counts.add(&pair);
+    }
+    counts.assert_reached(REACHED);
+}

@@ -456,7 +456,7 @@ impl Limits {
                         Space::Stored => "counters",
                         Space::Inline => "inline_counters",
                     };
-                    writes.insert(format!("{kind}/{}:{policy}{key}", policy.len()));
+                    writes.insert(crate::model::fields::record(kind, &[policy, key]));
                     let mut counter = rate.counter.clone();
                     counter.placed = true;
                     self.counters.insert((rate.space, policy.clone(), key.clone()), counter);

@@ -39,7 +39,7 @@ enum End {
 pub(super) struct Hold {
     items: Vec<HeldItem>,
     owner: Option<String>,
-    created_at: Nanos,
+    pub(super) created_at: Nanos,
     expires_at: Nanos,
     end: Option<End>,
     labels: Value,
@@ -124,7 +124,7 @@ impl Hold {
         now < ended_at.saturating_add(KEPT_AFTER_END)
     }
 
-    fn is_open(&self, now: Nanos) -> bool {
+    pub(super) fn is_open(&self, now: Nanos) -> bool {
         self.end.is_none() && now < self.expires_at
     }
 
@@ -245,7 +245,7 @@ impl Limits {
     }
 
     /// The targets of a hold.
-    fn held_targets(&self, hold: &Hold, now: Nanos) -> Admission {
+    pub(super) fn held_targets(&self, hold: &Hold, now: Nanos) -> Admission {
         let accounts = hold.items.iter().filter_map(|held| {
             let target = &held.item.target;
             let mut account = match self.existing(target, Space::of(held.item.terms.as_ref()), now)
