@@ -8,10 +8,10 @@ use hyper::Method;
 use serde_json::json;
 
 use crate::client::Client as Http;
-use crate::load::{Client, World};
+use crate::load::{Client, UPLOADS, World};
 use crate::random::Random;
 use crate::server::Server;
-use crate::teller::recorder;
+use crate::teller::{Ask, Teller, recorder};
 
 /// In blocks of 512 bytes, as POSIX has them.
 const BLOCKS: u32 = 512;
@@ -32,6 +32,8 @@ async fn a_full_disk_loses_nothing_and_says_so() {
     command.args(["--set", "http.timeout=300ms", "--set", "drain.timeout=1s"]);
     let server = Server::launch(command);
     world.furnish(server.address).await;
+    let mut teller = Teller::new("setup", server.address, &recorder);
+    teller.must(&Ask::declare_large(UPLOADS, "big", 1 << 20)).await;
     no_room_for_a_payload(&server).await;
 
     let mut clients = Client::several(8, &world, &mut random);
@@ -66,9 +68,6 @@ async fn a_full_disk_loses_nothing_and_says_so() {
 /// A payload for which there is no room is refused, and nothing else is disturbed.
 async fn no_room_for_a_payload(server: &Server) {
     let mut http = Http::connect(server.address).await.unwrap();
-    let declared = json!({ "id": "big", "size_limit": 1 << 20 });
-    let (status, reply) = http.post("/v1/uploads/uploads", declared).await;
-    assert_eq!(status, 201, "{reply}");
     let payload = json!({ "payload": "AAAA".repeat(TOO_LARGE / 3) });
     let path = "/v1/uploads/uploads/big/payload";
     let (status, reply) = http.send(Method::PUT, path, (None, payload)).await.unwrap();

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bellpunch_check::history::{
-    Accepted, Broke, Floor, History, Invoke, Line, Read, Record, Rejected, Resolved, Versions,
+    Accepted, Floor, History, Invoke, Line, Record, Resolved, Versions,
 };
-use bellpunch_check::instant::Nanos;
-use bellpunch_check::judge::{Sequential, Verdict3};
-use bellpunch_check::model::limits::Limits;
+use bellpunch_check::judge::Verdict3;
 use bellpunch_check::model::state::State;
-use bellpunch_check::model::{Call, Verdict};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::load::{PAYLOAD_BYTES, PAYLOAD_SHA256};
 
 /// All that is stored, by partition and name, with versions; what was deleted is null.
 #[derive(Debug, Default)]
@@ -64,15 +63,14 @@ impl Stored {
     }
 }
 
-/// A record's name as the models say it. An id of two parts is stored with the length of the first,
-/// `2:c1s1`, and told as `c1/s1`; the model of limits says it as it is stored.
+/// A record's name as it is told: an id of two parts is stored with the length of the first,
+/// `4:ratek1`, and told as `rate/k1`.
 fn named(kind: &str, id: &str) -> String {
     let split = |(length, rest): (&str, &str)| {
         let (first, second) = rest.split_at_checked(length.parse().ok()?)?;
         Some(format!("{kind}/{first}/{second}"))
     };
-    let told = if kind == "counters" { None } else { id.split_once(':').and_then(split) };
-    told.unwrap_or_else(|| format!("{kind}/{id}"))
+    id.split_once(':').and_then(split).unwrap_or_else(|| format!("{kind}/{id}"))
 }
 
 /// All that is known of one key.
@@ -129,8 +127,8 @@ pub(crate) fn judge(mut history: History, folder: &Path) -> Summary {
     let stored = Stored::of(folder);
     let summary = sums(&history, &stored);
     history.lines.extend(stored.lines());
-    without(&mut history, crate::load::UPLOADS);
-    let judgement = bellpunch_check::judge::judge::<Model>(&history);
+    as_the_door_made_them(&mut history);
+    let judgement = bellpunch_check::judge::judge::<State>(&history);
     if judgement.verdict != Verdict3::Pass {
         let place = std::env::temp_dir().join(format!("bellpunch-{}.history", std::process::id()));
         history.write(std::fs::File::create(&place).unwrap()).unwrap();
@@ -139,48 +137,51 @@ pub(crate) fn judge(mut history: History, folder: &Path) -> Summary {
     summary
 }
 
-/// Leaves a partition out.
-fn without(history: &mut History, partition: &str) {
-    let mut ops = BTreeSet::new();
-    history.lines.retain(|line| match line {
-        Line::Invoke(invoke) => {
-            let out = invoke.partition == partition;
-            if out {
-                ops.insert(invoke.op);
+/// The door makes more of a payload than was sent: its blob is drawn, and begun at some time. Both
+/// are taken from what was told of the key; size and hash are known.
+fn as_the_door_made_them(history: &mut History) {
+    let mut made = BTreeMap::new();
+    let mut keys = BTreeMap::new();
+    for line in &history.lines {
+        let (key, at, reply) = match line {
+            Line::Invoke(invoke) if invoke.cmd == "uploads.publish" => {
+                keys.insert(invoke.op, invoke.key.clone());
+                continue;
             }
-            !out
-        }
-        Line::Accepted(Accepted { op, .. })
-        | Line::Rejected(Rejected { op, .. })
-        | Line::Read(Read { op, .. })
-        | Line::Error(Broke { op, .. })
-        | Line::Unknown(Broke { op, .. }) => !ops.contains(op),
-        Line::Resolved(resolved) => resolved.partition != partition,
-        Line::Record(record) => record.partition != partition,
-        Line::Floor(floor) => floor.partition != partition,
-        Line::Entry(_) | Line::Fault(_) | Line::Note(_) => true,
-    });
-}
-
-#[derive(Clone, Default)]
-struct Model {
-    limits: Limits,
-    rest: State,
-}
-
-impl Sequential for Model {
-    fn apply(&mut self, call: &Call<'_>) -> Verdict {
-        let collection = call.cmd.split('.').next().unwrap();
-        if ["quotas", "policies", "counters"].contains(&collection) {
-            self.limits.apply(call)
-        } else {
-            self.rest.apply(call)
+            Line::Accepted(end) => (keys.get(&end.op).cloned(), &end.at, &end.reply),
+            Line::Rejected(end) => (keys.get(&end.op).cloned(), &end.at, &end.reply),
+            Line::Resolved(end) if end.applied => {
+                let (at, reply) = (&end.receipt["at"], &end.receipt["replies"][0]);
+                made.entry(Some(end.key.clone())).or_insert((at.clone(), reply.clone()));
+                continue;
+            }
+            Line::Invoke(_)
+            | Line::Read(_)
+            | Line::Error(_)
+            | Line::Unknown(_)
+            | Line::Resolved(_)
+            | Line::Record(_)
+            | Line::Floor(_)
+            | Line::Entry(_)
+            | Line::Fault(_)
+            | Line::Note(_) => continue,
+        };
+        if let Some(key) = key {
+            // A rejection before it was accepted says less.
+            made.insert(key, (Value::from(at.as_str()), reply.clone()));
         }
     }
-
-    fn check(&self, at: Nanos) -> Result<(), String> {
-        self.limits.check(at)?;
-        self.rest.check(at)
+    for line in &mut history.lines {
+        if let Line::Invoke(invoke) = line
+            && invoke.cmd == "uploads.publish"
+            && let Some((at, reply)) = made.get(&invoke.key)
+        {
+            let drawn = reply["upload"]["payload"].as_str().unwrap_or("no blob");
+            invoke.args = json!({
+                "id": invoke.args["id"], "blob": drawn, "started_at": at,
+                "size": PAYLOAD_BYTES, "sha256": PAYLOAD_SHA256
+            });
+        }
     }
 }
 

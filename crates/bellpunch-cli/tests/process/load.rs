@@ -19,6 +19,11 @@ use crate::teller::{Ask, Teller, Told};
 pub(crate) const PARTITIONS: [&str; 3] = ["hot", "warm", "cold"];
 /// Uploads have one of their own.
 pub(crate) const UPLOADS: &str = "uploads";
+/// What is uploaded: `bytes`.
+const PAYLOAD: &str = "Ynl0ZXM=";
+pub(crate) const PAYLOAD_BYTES: u64 = 5;
+pub(crate) const PAYLOAD_SHA256: &str =
+    "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
 /// So few that it is soon used up.
 const SMALL: u64 = 40;
 /// Of half of all requests nothing is lost.
@@ -218,7 +223,7 @@ impl Client {
         };
         let ask = match step {
             0 => Ask::declare(UPLOADS, &id, "transfers"),
-            1 => Ask::publish(UPLOADS, &id, "Ynl0ZXM="),
+            1 => Ask::publish(UPLOADS, &id, PAYLOAD),
             _ => Ask::complete(UPLOADS, &id),
         };
         self.upload = Some((id, step + 1));

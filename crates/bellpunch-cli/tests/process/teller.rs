@@ -112,6 +112,12 @@ impl Ask {
         ask.of(("uploads", "id", upload))
     }
 
+    pub(crate) fn declare_large(partition: &str, upload: &str, bytes: u64) -> Self {
+        let body = json!({ "id": upload, "size_limit": bytes });
+        let ask = Self::new(partition, "uploads.create", ("uploads".to_owned(), body));
+        ask.of(("uploads", "id", upload))
+    }
+
     pub(crate) fn publish(partition: &str, upload: &str, base64: &str) -> Self {
         let path = format!("uploads/{upload}/payload");
         let ask = Self::new(partition, "uploads.publish", (path, json!({ "payload": base64 })));
@@ -262,17 +268,7 @@ impl Teller {
 
 fn versions(value: &Value) -> Versions {
     let pairs = value.as_object().into_iter().flatten();
-    pairs.map(|(record, version)| (stored(record), version.as_u64().unwrap())).collect()
-}
-
-/// A record's name as the models say it: of a counter, the store has the length of the first part
-/// of its id, `4:ratek1`, where the door tells `rate/k1`.
-fn stored(record: &str) -> String {
-    let parts: Vec<&str> = record.split('/').collect();
-    match parts[..] {
-        ["counters", first, second] => format!("counters/{}:{first}{second}", first.len()),
-        _ => record.to_owned(),
-    }
+    pairs.map(|(record, version)| (record.clone(), version.as_u64().unwrap())).collect()
 }
 
 /// The time, the versions written and only read, and what the rule answered.
