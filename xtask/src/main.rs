@@ -31,6 +31,11 @@ const CI: &[Step] = &[
     ("docs", &["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")]),
     ("demonstration", &["run", "--locked", "--example", "races"], &[]),
     ("a rule of one's own", &["run", "--locked", "--example", "own_rule"], &[]),
+    (
+        "the binary, killed and drained",
+        &["test", "--locked", "-p", "bellpunch-cli", "--test", "process", "--", "under_load"],
+        &[("BELLPUNCH_KILLS", "200"), ("BELLPUNCH_DRAINS", "50")],
+    ),
     ("tests", &["test", "--workspace", "--locked"], &[]),
 ];
 

@@ -152,7 +152,8 @@ fn as_the_door_made_them(history: &mut History) {
             Line::Rejected(end) => (keys.get(&end.op).cloned(), &end.at, &end.reply),
             Line::Resolved(end) if end.applied => {
                 let (at, reply) = (&end.receipt["at"], &end.receipt["replies"][0]);
-                made.entry(Some(end.key.clone())).or_insert((at.clone(), reply.clone()));
+                let told = || (at.clone(), reply.clone());
+                made.entry(Some(end.key.clone())).or_insert_with(told);
                 continue;
             }
             Line::Invoke(_)
