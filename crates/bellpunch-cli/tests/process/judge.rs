@@ -16,6 +16,8 @@ use crate::load::{PAYLOAD_BYTES, PAYLOAD_SHA256};
 #[derive(Debug, Default)]
 pub(crate) struct Stored {
     pub(crate) records: BTreeMap<(String, String), (u64, Value)>,
+    /// When tickets were stored as expired by the server itself.
+    expired: BTreeMap<(String, String), String>,
     pub(crate) floors: Vec<Floor>,
 }
 
@@ -38,7 +40,12 @@ impl Stored {
             } else {
                 let name = named(kind, line["id"].as_str().unwrap());
                 let record = (line["version"].as_u64().unwrap(), line["stored"]["record"].clone());
-                stored.records.insert((partition.to_owned(), name), record);
+                let place = (partition.to_owned(), name);
+                if kind == "tickets" && record.1["status"] == "expired" {
+                    let at = line["at"].as_str().unwrap().to_owned();
+                    stored.expired.insert(place.clone(), at);
+                }
+                stored.records.insert(place, record);
             }
         }
         stored
@@ -125,6 +132,7 @@ pub(crate) struct Summary {
 pub(crate) fn judge(mut history: History, folder: &Path) -> Summary {
     crate::verify(folder);
     let stored = Stored::of(folder);
+    as_the_server_swept(&mut history, &stored);
     let summary = sums(&history, &stored);
     history.lines.extend(stored.lines());
     as_the_door_made_them(&mut history);
@@ -135,6 +143,39 @@ pub(crate) fn judge(mut history: History, folder: &Path) -> Summary {
         panic!("{judgement}\nthe history is {}", place.display());
     }
     summary
+}
+
+/// Now and then the server stores tickets as expired that nobody asked for. That is a command like
+/// any other, and the model says whether it was one at that time.
+fn as_the_server_swept(history: &mut History, stored: &Stored) {
+    let op = |line: &Line| if let Line::Invoke(invoke) = line { invoke.op } else { 0 };
+    let ops = history.lines.iter().map(op);
+    let (mut op, mut lines) = (ops.max().unwrap_or_default(), Vec::new());
+    for ((partition, name), at) in &stored.expired {
+        op += 1;
+        let (version, _) = stored.get(partition, name);
+        let id = name.strip_prefix("tickets/").unwrap();
+        lines.push(Line::Invoke(Invoke {
+            t: 0,
+            op,
+            proc: "server".to_owned(),
+            node: None,
+            partition: partition.clone(),
+            cmd: "tickets.expire".to_owned(),
+            target: name.clone(),
+            args: json!({ "ids": [id] }),
+            key: None,
+        }));
+        lines.push(Line::Accepted(Accepted {
+            t: u64::MAX,
+            op,
+            at: at.clone(),
+            writes: Versions::from([(name.clone(), *version)]),
+            reply: json!({ "expired": [id], "skipped": [] }),
+            ..Accepted::default()
+        }));
+    }
+    history.lines.extend(lines);
 }
 
 /// The door makes more of a payload than was sent: its blob is drawn, and begun at some time. Both
