@@ -22,6 +22,8 @@ const SECONDS: u64 = 2;
 /// bound.
 const CONNECTIONS: u64 = 64;
 const GROWTH_MAX: u64 = 64 << 20;
+/// Commands of the generator that are under way at once.
+const OUTSTANDING_MAX: usize = 4_000;
 
 /// What came of the commands of a phase.
 #[derive(Debug, Default)]
@@ -142,13 +144,19 @@ async fn open(server: &Server, (per_second, span): (u64, Duration)) -> (Counts, 
     let idle = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = tokio::task::JoinSet::new();
     let mut tick = tokio::time::interval(Duration::from_millis(1));
-    let (begun, mut sent, mut most, mut next_look) = (Instant::now(), 0, 0, Duration::ZERO);
+    let (begun, mut sent, mut unsent) = (Instant::now(), 0, 0_u64);
+    let (mut most, mut next_look) = (0, Duration::ZERO);
     while begun.elapsed() < span {
         tick.tick().await;
         let elapsed = begun.elapsed();
         let due = per_second * u64::try_from(elapsed.as_micros()).unwrap() / 1_000_000;
         while sent < due {
             sent += 1;
+            if OUTSTANDING_MAX <= tasks.len() {
+                // The generator is the bound: more connections would only measure the kernel.
+                unsent += 1;
+                continue;
+            }
             let (counts, idle, address) = (Arc::clone(&counts), Arc::clone(&idle), server.address);
             tasks.spawn(async move {
                 let kept = idle.lock().unwrap().pop();
@@ -160,7 +168,9 @@ async fn open(server: &Server, (per_second, span): (u64, Duration)) -> (Counts, 
                 idle.lock().unwrap().push(client);
             });
         }
-        while tasks.try_join_next().is_some() {}
+        while let Some(ended) = tasks.try_join_next() {
+            ended.unwrap();
+        }
         if next_look <= elapsed {
             most = most.max(memory(server));
             next_look = elapsed + Duration::from_millis(100);
@@ -168,6 +178,7 @@ async fn open(server: &Server, (per_second, span): (u64, Duration)) -> (Counts, 
     }
     tasks.join_all().await;
     let took = begun.elapsed();
+    println!("{unsent} of {sent} were not sent: {OUTSTANDING_MAX} were under way");
     drop(idle);
     (Arc::into_inner(counts).unwrap().into_inner().unwrap(), took, most.max(memory(server)))
 }
