@@ -36,6 +36,11 @@ const CI: &[Step] = &[
         &["test", "--locked", "-p", "bellpunch-cli", "--test", "process", "--", "under_load"],
         &[("BELLPUNCH_KILLS", "200"), ("BELLPUNCH_DRAINS", "50")],
     ),
+    (
+        "planted bugs",
+        &["test", "--locked", "--package", "bellpunch-threads", "--features", "planted", "planted"],
+        &[],
+    ),
     ("tests", &["test", "--workspace", "--locked"], &[]),
 ];
 

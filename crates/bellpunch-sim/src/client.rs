@@ -221,10 +221,26 @@ impl World {
             self.next_caller = self.next_caller.saturating_add(1);
             let as_caller = self.next_caller;
             self.duplicates.insert(as_caller);
-            self.duplicated.insert(caller);
+            self.record_duplicate(caller, as_caller);
             let more = if late { rng.between(SECOND, 8 * SECOND) } else { rng.below(4 * MILLI) };
             self.after(delay.saturating_add(more), Event::Arrive { sent: caller, as_caller });
         }
+    }
+
+    /// To whoever judges, the second time is a call of its own whose end nobody heard.
+    fn record_duplicate(&mut self, caller: Caller, as_caller: Caller) {
+        let first = self.lines.iter().rev().find_map(|line| match line {
+            Line::Invoke(invoke) if invoke.op == caller => Some(invoke.clone()),
+            _ => None,
+        });
+        let Some(first) = first else { return };
+        let Some(Sent { intent, node, .. }) = self.sent.get(&caller) else { return };
+        let sent = Sent { intent: *intent, node: *node, ended: true };
+        self.sent.insert(as_caller, sent);
+        let (op, t) = (as_caller, self.stamp());
+        self.lines.push(Line::Invoke(Invoke { op, t, proc: "network".to_owned(), ..first }));
+        let (t, code) = (self.stamp(), "duplicate".to_owned());
+        self.lines.push(Line::Unknown(Broke { t, op, code }));
     }
 
     /// A request reaches its node.
@@ -352,9 +368,7 @@ impl World {
                 self.note(format_args!("{caller} is told {error}"));
                 self.broke_situations(error.kind());
                 let broke = Broke { t, op: caller, code };
-                // One that was duplicated on its way may still have an effect.
-                let twice = self.duplicated.contains(&caller);
-                if error.kind() == ErrorKind::Unknown || twice {
+                if error.kind() == ErrorKind::Unknown {
                     self.lines.push(Line::Unknown(broke));
                     self.again(place, error.kind());
                 } else {
@@ -483,7 +497,7 @@ impl World {
         self.note(format_args!("{caller} hears nothing: {code}"));
         let (t, op, code_text) = (self.stamp(), caller, code.to_owned());
         let broke = Broke { t, op, code: code_text };
-        if code == "refused" && !self.duplicated.contains(&caller) {
+        if code == "refused" {
             self.lines.push(Line::Error(broke));
             self.again(place, ErrorKind::StoreUnavailable);
         } else {

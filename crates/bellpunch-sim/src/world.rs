@@ -154,8 +154,6 @@ pub struct World {
     pub(crate) intents: Vec<Intent>,
     pub(crate) sent: BTreeMap<Caller, Sent>,
     pub(crate) duplicates: BTreeSet<Caller>,
-    /// Requests that were duplicated.
-    pub(crate) duplicated: BTreeSet<Caller>,
     pub(crate) next_caller: Caller,
     pub(crate) calls: BTreeMap<u64, Call>,
     pub(crate) next_call: u64,
@@ -189,7 +187,6 @@ impl World {
             intents: Vec::new(),
             sent: BTreeMap::new(),
             duplicates: BTreeSet::new(),
-            duplicated: BTreeSet::new(),
             next_caller: 0,
             calls: BTreeMap::new(),
             next_call: 0,

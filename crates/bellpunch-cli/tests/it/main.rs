@@ -13,6 +13,7 @@ mod client;
 mod contend;
 mod exact;
 mod guides;
+mod history;
 mod removed;
 #[allow(dead_code, reason = "the tests of processes use the rest of it")]
 #[path = "../common/server.rs"]
