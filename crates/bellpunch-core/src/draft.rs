@@ -177,7 +177,7 @@ impl<'v> Draft<'v> {
     /// since. Candidates: read each one and look again. If all that were named are used up by earlier commands of the batch, or none
     /// was named yet, the executor asks the store and decides again.
     pub fn due<R: Record>(&mut self, prefix: &str) -> Vec<RecordId> {
-        let due = Due { kind: R::KIND, prefix: prefix.to_owned(), over_only: true };
+        let due = Due { kind: R::KIND, prefix: prefix.to_owned(), by: Some(self.now) };
         let Some(ids) = self.view.due(&due) else {
             self.questions.insert(due);
             return Vec::new();
@@ -196,7 +196,7 @@ impl<'v> Draft<'v> {
     /// [`DUE_MAX`] as of the start of the batch, and what the batch has written since. Candidates:
     /// read each one and look again.
     pub fn any<R: Record>(&mut self, prefix: &str) -> Vec<RecordId> {
-        let any = Due { kind: R::KIND, prefix: prefix.to_owned(), over_only: false };
+        let any = Due { kind: R::KIND, prefix: prefix.to_owned(), by: None };
         let Some(known) = self.view.due(&any).map(<[RecordId]>::to_vec) else {
             self.questions.insert(any);
             return Vec::new();
@@ -212,7 +212,7 @@ impl<'v> Draft<'v> {
         let own = own.map(|(key, write)| (key, write.change.value().and_then(|value| value.due())));
         let written: BTreeSet<&RecordId> = earlier
             .chain(own)
-            .filter(|(_, at)| !due.over_only || at.is_some_and(|at| at <= self.now))
+            .filter(|(_, at)| due.by.is_none_or(|by| at.is_some_and(|at| at <= by)))
             .map(|(key, _)| &key.id)
             .filter(|id| id.as_str().starts_with(&due.prefix) && !ids.contains(id))
             .collect();

@@ -38,8 +38,8 @@ pub struct Due {
     pub kind: Kind,
     /// With ids that begin so.
     pub prefix: String,
-    /// Whether only those whose [`Record::sweep_at`] has come.
-    pub over_only: bool,
+    /// Only those whose [`Record::sweep_at`] has come at this instant, the decision's; `None`: any.
+    pub by: Option<Timestamp>,
 }
 
 /// What a batch writes of one record.
@@ -136,7 +136,12 @@ impl View {
     }
 
     pub(crate) fn due(&self, due: &Due) -> Option<&[RecordId]> {
-        self.due.get(due).map(Vec::as_slice)
+        // What was due at a later instant has all that is due now.
+        let (known, ids) = self.due.range(due..).next()?;
+        let same = known.kind == due.kind
+            && known.prefix == due.prefix
+            && known.by.is_some() == due.by.is_some();
+        same.then_some(ids.as_slice())
     }
 
     pub(crate) fn read<R: Record>(&mut self, key: &RecordKey) -> Result<Seen<R>, SeenError> {

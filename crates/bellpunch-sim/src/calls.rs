@@ -335,7 +335,7 @@ impl World {
         let due = asked
             .due
             .iter()
-            .map(|due| (due.clone(), self.store.due(&asked.partition, due, (asked.by, self.now))));
+            .map(|due| (due.clone(), self.store.due(&asked.partition, due, self.now)));
         ReadResult { records, due: due.collect::<Vec<_>>() }
     }
 

@@ -134,6 +134,8 @@ fn amount(fault: FaultKind, settings: &Settings, rng: &mut Rng) -> i64 {
 enum Keys {
     Always,
     Some,
+    /// And some for other contents too. Whose effect it was can then be told by the replies alone.
+    Reused,
 }
 
 /// Faults after which a client may never hear of a command.
@@ -144,6 +146,8 @@ const LOSES_CALLERS: &[FaultKind] = &[
     FaultKind::DropRequest,
     FaultKind::DropReply,
     FaultKind::Newer,
+    FaultKind::Duplicate,
+    FaultKind::DuplicateLate,
 ];
 
 /// A case from a seed.
@@ -151,10 +155,16 @@ const LOSES_CALLERS: &[FaultKind] = &[
 pub fn random(seed: u64) -> Case {
     let mut rng = Rng::of(seed, "case", 0);
     let settings = settings(&mut rng);
-    let keys = if rng.chance(200) { Keys::Some } else { Keys::Always };
+    let keys = match rng.below(10) {
+        0 | 1 => Keys::Some,
+        2 | 3 => Keys::Reused,
+        _ => Keys::Always,
+    };
     let settings = match keys {
         // Who hears nothing of a command without a key can never know: only the engine may.
-        Keys::Some => Settings { ids_max: 65_536, patience: 60 * SECOND, ..settings },
+        Keys::Some | Keys::Reused => {
+            Settings { ids_max: 65_536, patience: 60 * SECOND, ..settings }
+        }
         Keys::Always => settings,
     };
     let steps = steps(&settings, keys, &mut rng);
@@ -164,7 +174,7 @@ pub fn random(seed: u64) -> Case {
 
 fn episodes(settings: &Settings, keys: Keys, rng: &mut Rng) -> Vec<Episode> {
     let mut all = faults_of(settings);
-    if keys == Keys::Some {
+    if keys != Keys::Always {
         all.retain(|fault| !LOSES_CALLERS.contains(fault));
     }
     // Some worlds are well.
@@ -232,7 +242,7 @@ fn steps(settings: &Settings, keys: Keys, rng: &mut Rng) -> Vec<Step> {
             let mut key = (!read && !rng.chance(keyless)).then(|| format!("k{number}"));
             if !read && rng.chance(60) && !used.is_empty() {
                 let (old, content) = rng.pick(&used).clone();
-                if rng.chance(800) {
+                if keys != Keys::Reused || rng.chance(600) {
                     commands = content;
                 }
                 key = Some(old);

@@ -262,11 +262,10 @@ impl World {
             match output {
                 Output::Reply { caller, result } => self.reply((number, caller), result, delay),
                 Output::Commit { op, commit } => commits.push((op, commit)),
-                Output::Read { op, partition, records, due, now: by } => {
+                Output::Read { op, partition, records, due } => {
                     self.next_call = self.next_call.saturating_add(1);
                     let (number_of, begun) = (self.next_call, self.now.saturating_add(delay));
-                    let asked =
-                        Asking { op, partition, records, due, by, begun, number: number_of };
+                    let asked = Asking { op, partition, records, due, begun, number: number_of };
                     self.ask((number, life), asked, delay);
                 }
                 Output::Resolve { op, partition: _, id } => {

@@ -153,19 +153,14 @@ impl SimStore {
 
     /// The ids that answer a question, as of an instant.
     #[must_use]
-    pub fn due(
-        &self,
-        partition: &Partition,
-        due: &Due,
-        (by, when): (Timestamp, Instant),
-    ) -> Vec<RecordId> {
+    pub fn due(&self, partition: &Partition, due: &Due, when: Instant) -> Vec<RecordId> {
         let Some(shelf) = self.shelves.get(partition) else { return Vec::new() };
         let keys = shelf.records.keys().filter(|key| key.kind == due.kind);
         let keys = keys.filter(|key| key.id.as_str().starts_with(&due.prefix));
         let wanted = keys.filter(|key| {
             let record = shelf.read(key, when);
-            let over = record.sweep_at.is_some_and(|at| at <= by);
-            record.value.is_some() && (over || !due.over_only)
+            let over = |by| record.sweep_at.is_some_and(|at| at <= by);
+            record.value.is_some() && due.by.is_none_or(over)
         });
         wanted.take(DUE_MAX).map(|key| key.id.clone()).collect()
     }

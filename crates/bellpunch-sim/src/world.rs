@@ -79,7 +79,6 @@ pub(crate) struct Asking {
     pub(crate) partition: Partition,
     pub(crate) records: Vec<RecordKey>,
     pub(crate) due: Vec<Due>,
-    pub(crate) by: Timestamp,
     pub(crate) begun: Instant,
     pub(crate) number: u64,
 }

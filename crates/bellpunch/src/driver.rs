@@ -188,10 +188,10 @@ impl Shard {
                     ops.push(op);
                     commits.push(commit);
                 }
-                Output::Read { op, partition, records, due, now } => {
+                Output::Read { op, partition, records, due } => {
                     let store = Arc::clone(&self.store);
                     pending.push(Box::pin(async move {
-                        let result = read(&*store, &partition, (records, due), now).await;
+                        let result = read(&*store, &partition, (records, due)).await;
                         Input::Read { op, result }.into()
                     }));
                 }
@@ -309,7 +309,6 @@ async fn read(
     store: &dyn Store,
     partition: &Partition,
     (records, due): (Vec<RecordKey>, Vec<Due>),
-    now: Timestamp,
 ) -> Result<ReadResult, Failure> {
     let mut result = ReadResult::default();
     if !records.is_empty() {
@@ -323,7 +322,7 @@ async fn read(
     for due in due {
         let mut scan = Scan::of(due.kind.clone(), DUE_MAX);
         scan.prefix.clone_from(&due.prefix);
-        scan.due_by = due.over_only.then_some(now);
+        scan.due_by = due.by;
         let mut ids = Vec::new();
         loop {
             let page = store.scan(partition, &scan).await?;

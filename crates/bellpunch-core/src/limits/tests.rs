@@ -90,7 +90,7 @@ impl World {
                         self.view.load(key, Loaded::default());
                     }
                     for due in due {
-                        let ids = self.answer(&due, now);
+                        let ids = self.answer(&due);
                         self.view.answer(due, ids);
                     }
                 }
@@ -134,11 +134,11 @@ impl World {
         }
     }
 
-    fn answer(&self, due: &Due, now: Timestamp) -> Vec<RecordId> {
+    fn answer(&self, due: &Due) -> Vec<RecordId> {
         self.known
             .iter()
             .filter(|(key, at)| {
-                let over = at.is_some_and(|at| at <= now) || !due.over_only;
+                let over = due.by.is_none_or(|by| at.is_some_and(|at| at <= by));
                 key.kind == due.kind && key.id.as_str().starts_with(&due.prefix) && over
             })
             .map(|(key, _)| key.id.clone())

@@ -149,7 +149,7 @@ impl DirectWorld {
             key.kind == due.kind
                 && key.id.as_str().starts_with(&due.prefix)
                 && kept.loaded.value.is_some()
-                && (!due.over_only || kept.sweep_at.is_some_and(|at| at <= self.now))
+                && due.by.is_none_or(|by| kept.sweep_at.is_some_and(|at| at <= by))
         };
         let all = self.records.iter().filter(wanted).map(|(key, _)| key.id.clone());
         all.take(DUE_MAX).collect()

@@ -75,6 +75,8 @@ pub(crate) struct Lane {
     state: State,
     /// The next batch takes this many commands at most: 1 after one was too large or damaged.
     batch_max: usize,
+    /// The time of the batch, if it asked what is due: the answer is as of then.
+    asked_at: Option<Timestamp>,
 }
 
 impl Lane {
@@ -87,6 +89,7 @@ impl Lane {
             keys: BTreeMap::new(),
             state: State::Idle,
             batch_max: usize::MAX,
+            asked_at: None,
         }
     }
 
@@ -179,6 +182,7 @@ impl Lane {
         if matches!(self.state, State::Idle) && !self.queue.is_empty() {
             // What is due is asked afresh for each batch.
             self.view.discard([]);
+            self.asked_at = None;
             self.decide(Batch::default(), turn);
         }
     }
@@ -207,7 +211,8 @@ impl Lane {
                     self.answer(&waiting, Ok(prepared.outcome), turn.desk);
                 }
                 Asked::Answer(prepared) => {
-                    batch.add(Member { waiting, prepared }, &self.view, turn.now);
+                    let now = self.asked_at.unwrap_or(turn.now);
+                    batch.add(Member { waiting, prepared }, &self.view, now);
                 }
             }
         }
@@ -235,7 +240,7 @@ impl Lane {
                 }
             }
         }
-        let at = turn.now.max(waiting.not_before);
+        let at = self.asked_at.unwrap_or(turn.now).max(waiting.not_before);
         let decision = decide(&mut self.view, &waiting.request, at);
         let dry_run = if waiting.request.dry_run { DryRun::Yes } else { DryRun::No };
         prepare(decision, dry_run)
@@ -259,6 +264,7 @@ impl Lane {
     ) {
         let mut records: BTreeSet<_> = records.into_iter().collect();
         let mut due: BTreeSet<_> = due.into_iter().collect();
+        let now = self.asked_at.unwrap_or(turn.now);
         let room =
             turn.rules.config.batch_max.min(self.batch_max).saturating_sub(batch.members.len());
         let mut asked = 1_usize;
@@ -268,12 +274,15 @@ impl Lane {
             }
             let probe = Request { dry_run: true, ..waiting.request.clone() };
             if let Decision::Load { records: more, due: more_due } =
-                decide(&mut self.view, &probe, turn.now.max(waiting.not_before))
+                decide(&mut self.view, &probe, now.max(waiting.not_before))
             {
                 records.extend(more);
                 due.extend(more_due);
             }
             asked = asked.saturating_add(1);
+        }
+        if !due.is_empty() {
+            self.asked_at = Some(now);
         }
         let op = turn.desk.op(&self.partition);
         self.state = State::Reading { batch, asked };
@@ -282,7 +291,6 @@ impl Lane {
             partition: self.partition.clone(),
             records: records.into_iter().collect(),
             due: due.into_iter().collect(),
-            now: turn.now,
         });
     }
 

@@ -118,8 +118,6 @@ pub enum Output {
         records: Vec<RecordKey>,
         /// These questions, each answered with at most [`bellpunch_core::DUE_MAX`] ids.
         due: Vec<Due>,
-        /// Due at this instant.
-        now: Timestamp,
     },
     /// Commit. All that are asked for at once may travel in one call.
     Commit {

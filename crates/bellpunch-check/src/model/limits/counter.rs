@@ -168,6 +168,11 @@ impl Counter {
         idle_at.is_some_and(|idle_at| idle_at <= at) && self.holds.count(at) == 0
     }
 
+    /// Whether nothing is used or held now, although its time may not be over.
+    pub(super) fn counts_nothing(&self, at: Nanos) -> bool {
+        self.used(at) == 0 && self.holds.count(at) == 0
+    }
+
     /// Counts units.
     pub(super) fn charge(&mut self, units: i128, at: Nanos) -> Place {
         let algorithm = &self.terms.algorithm;

@@ -186,9 +186,14 @@ impl Limits {
         for account in &mut found.accounts {
             let Account { kind: Kind::Rate(rate), .. } = account else { continue };
             if !rate.is_new {
+                // One that counts nothing may be there or not: nothing is stated of its record.
+                let unused = rate.counter.counts_nothing(call.at);
                 rate.counter.reset(call.at);
                 let written = account.clone();
                 self.write(&[&written], &mut yes.writes);
+                if unused {
+                    yes.writes.clear();
+                }
             }
         }
         let shown = found.shown().pop().unwrap_or_default();

@@ -65,7 +65,7 @@ impl World {
         };
         loop {
             match decide(&mut self.view, &request, now) {
-                Decision::Load { records, due } => self.load(records, due, now),
+                Decision::Load { records, due } => self.load(records, due),
                 Decision::Accepted { mut replies, versions, touched, .. } => {
                     let told = replies.pop().unwrap().to_json();
                     let mut purged = BTreeSet::new();
@@ -91,21 +91,21 @@ impl World {
         }
     }
 
-    fn load(&mut self, records: Vec<RecordKey>, due: Vec<Due>, now: Timestamp) {
+    fn load(&mut self, records: Vec<RecordKey>, due: Vec<Due>) {
         for key in records {
             self.view.load(key, Loaded::default());
         }
         for due in due {
-            let ids = self.due(&due, now);
+            let ids = self.due(&due);
             self.view.answer(due, ids);
         }
     }
 
-    fn due(&self, due: &Due, now: Timestamp) -> Vec<RecordId> {
+    fn due(&self, due: &Due) -> Vec<RecordId> {
         let wanted = self.records.iter().filter(|(key, sweep_at)| {
             key.kind == due.kind
                 && key.id.as_str().starts_with(&due.prefix)
-                && (!due.over_only || sweep_at.is_some_and(|at| at <= now))
+                && due.by.is_none_or(|by| sweep_at.is_some_and(|at| at <= by))
         });
         wanted.map(|(key, _)| key.id.clone()).take(bellpunch::DUE_MAX).collect()
     }
