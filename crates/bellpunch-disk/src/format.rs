@@ -190,7 +190,7 @@ pub(crate) enum Operation {
     Put = 1,
     Delete = 2,
     Purge = 3,
-    /// Of a kind, not a record: its purged records left this version.
+    /// Of a kind, not a record: its purged records left this version and this time.
     Floor = 4,
 }
 
