@@ -31,6 +31,11 @@ const CI: &[Step] = &[
     ("docs", &["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")]),
     ("demonstration", &["run", "--locked", "--example", "races"], &[]),
     ("a rule of one's own", &["run", "--locked", "--example", "own_rule"], &[]),
+    (
+        "planted bugs",
+        &["test", "--locked", "--package", "bellpunch-threads", "--features", "planted", "planted"],
+        &[],
+    ),
     ("tests", &["test", "--workspace", "--locked"], &[]),
 ];
 

@@ -12,6 +12,7 @@ pub mod case;
 mod client;
 pub mod generate;
 mod node;
+pub mod planted;
 pub mod rng;
 pub mod run;
 pub mod situations;
