@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bellpunch::store::{
     BlobStore, MemoryBlobs, MemoryConfig, MemoryStore, Scan, Show, Store, Versioned,
 };
-use bellpunch::{Kind, Partition, RecordKey, SystemClock, Version};
+use bellpunch::{Floor, Kind, Partition, RecordKey, SystemClock};
 use bellpunch_disk::{DiskBlobs, DiskConfig, DiskStore, OpenError, OpenErrorKind};
 
 use crate::config::StoreSettings;
@@ -148,7 +148,7 @@ pub(crate) async fn partitions(store: &dyn Store) -> Result<Vec<Partition>, Fail
 /// A walk over the records of a partition, in order of kind and id.
 pub(crate) struct Walk<'a> {
     /// The floors of purged records, once the first page was taken; none unless all is shown.
-    pub(crate) floors: Vec<(Kind, Version)>,
+    pub(crate) floors: Vec<(Kind, Floor)>,
     store: &'a dyn Store,
     partition: &'a Partition,
     scan: Scan,

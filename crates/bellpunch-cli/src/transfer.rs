@@ -7,7 +7,8 @@
 //! The first line names the format and the last one counts those between: a file that was cut is
 //! refused. Between them, each partition's records come first, in order of kind and id; one without
 //! `stored` was deleted. After them, a line with `floor` says for a kind at which version a record
-//! that is not there begins. Payloads are files of their own and are copied as such.
+//! that is not there begins, and `at` from which time on it is decided on (since format 2; in
+//! format 1 from any). Payloads are files of their own and are copied as such.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -20,7 +21,7 @@ use bellpunch::store::{
     Clock as _, Commit, CommitId, CommitResult, Precondition, Store, Versioned,
     Write as StoreWrite, WriteValue,
 };
-use bellpunch::{Kind, Partition, RecordId, RecordKey, SystemClock, Timestamp, Version};
+use bellpunch::{Floor, Kind, Partition, RecordId, RecordKey, SystemClock, Timestamp, Version};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -31,7 +32,7 @@ use crate::failure::Failure;
 use crate::stores::{self, Opened, Walk, of_store};
 
 /// The format that this release writes, and the newest it reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Records of one commit of an import.
 const BATCH: usize = 500;
 /// Bytes of one commit of an import.
@@ -63,16 +64,18 @@ struct Line<'a> {
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Floor {
+struct FloorLine {
     partition: Partition,
     kind: String,
     floor: Version,
+    #[serde(default)]
+    at: Timestamp,
 }
 
 /// One line between the first and the last.
 enum Item<'a> {
     Record(Line<'a>),
-    Floor(Floor),
+    Floor(FloorLine),
 }
 
 impl Item<'_> {
@@ -174,8 +177,9 @@ async fn export_store(
         }
         // After the records: while they are put back, those that are absent are at version 0.
         for (kind, floor) in walk.floors {
-            let kind = kind.name().to_owned();
-            put(out, &Floor { partition: partition.clone(), kind, floor })?;
+            let (partition, kind) = (partition.clone(), kind.name().to_owned());
+            let Floor { version: floor, at } = floor;
+            put(out, &FloorLine { partition, kind, floor, at })?;
             records = records.saturating_add(1);
         }
     }
@@ -392,7 +396,7 @@ impl Batch {
             Item::Floor(floor) => StoreWrite {
                 key: RecordKey { kind: Kind::named(&floor.kind), id: RecordId::stored("") },
                 version: floor.floor,
-                at: Timestamp::EPOCH,
+                at: floor.at,
                 sweep_at: None,
                 value: WriteValue::Purge,
             },

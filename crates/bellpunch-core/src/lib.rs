@@ -46,4 +46,4 @@ pub use value::{
     Limit, Measure, MinorUnits, Partition, PositiveUnits, SecretHash, StoredBlob, Taking,
     Timestamp, Units, ValueError, Version,
 };
-pub use view::{Due, Loaded, PendingWrite, View};
+pub use view::{Due, Floor, Loaded, PendingWrite, View};

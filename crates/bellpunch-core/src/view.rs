@@ -25,10 +25,47 @@ const DECODED_FACTOR: usize = 3;
 pub struct Loaded {
     /// 0 is absent for ever; above 0 without a value is deleted.
     pub version: Version,
-    /// The decision time of the commit that wrote it.
+    /// The decision time of the commit that wrote it; of an absent record at least that of the last
+    /// purge of its kind.
     pub at: Timestamp,
     /// The stored form; `None` if there is none.
     pub value: Option<Arc<[u8]>>,
+}
+
+/// What is left of the records of a kind that were purged: the highest version and the latest
+/// decision time of any of their purges.
+///
+/// An absent record of the kind may be one of them. So it reads as at least this new: none is made
+/// again at a version as low, or decided on at an earlier time.
+///
+/// ```
+/// use bellpunch_core::{Floor, Timestamp, Version};
+/// let at = |text: &str| text.parse::<Timestamp>().expect("it is an instant");
+/// let mut floor = Floor::default();
+/// floor.raise(Floor { version: Version::new(9), at: at("2026-01-01T00:00:00Z") });
+/// floor.raise(Floor { version: Version::new(4), at: at("2026-01-02T00:00:00Z") });
+/// // Two purges, and each of the two is of another one.
+/// assert_eq!(floor, Floor { version: Version::new(9), at: at("2026-01-02T00:00:00Z") });
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Floor {
+    /// The highest version that a purge had.
+    pub version: Version,
+    /// The latest time that a purge was decided at.
+    pub at: Timestamp,
+}
+
+impl Floor {
+    /// Takes in another purge, or another floor: neither of the two falls.
+    pub fn raise(&mut self, other: Self) {
+        *self = self.above(other);
+    }
+
+    /// The higher of both, in version and in time.
+    #[must_use]
+    pub fn above(self, other: Self) -> Self {
+        Self { version: self.version.max(other.version), at: self.at.max(other.at) }
+    }
 }
 
 /// A question for records of a kind, by id prefix: those whose time has come, or any.
@@ -85,8 +122,9 @@ struct Slot {
 #[derive(Clone, Debug, Default)]
 pub struct View {
     slots: BTreeMap<RecordKey, Slot>,
-    /// Versions below which no record of a kind is ever made again, since some were purged.
-    floors: BTreeMap<Kind, Version>,
+    /// Versions below which no record of a kind is ever made again, and times before which none is
+    /// decided on, since some were purged.
+    floors: BTreeMap<Kind, Floor>,
     due: BTreeMap<Due, Vec<RecordId>>,
     /// Those that the batch wrote.
     written: BTreeSet<RecordKey>,
@@ -157,7 +195,8 @@ impl View {
         let State { version, at, content } = &mut slot.committed;
         let value = match content {
             Content::Absent => {
-                return Ok(Seen { version: (*version).max(floor), at: *at, value: None });
+                let Floor { version, at } = floor.above(Floor { version: *version, at: *at });
+                return Ok(Seen { version, at, value: None });
             }
             Content::Decoded(value) => downcast::<R>(Arc::clone(value)),
             Content::Encoded(bytes) => {
@@ -175,7 +214,7 @@ impl View {
         write.expected = match &slot.pending {
             Some(earlier) => earlier.expected,
             None if matches!(slot.committed.content, Content::Absent) => {
-                slot.committed.version.max(floor)
+                slot.committed.version.max(floor.version)
             }
             None => slot.committed.version,
         };
@@ -205,7 +244,7 @@ impl View {
         match slot.committed.content {
             Content::Absent => {
                 let floor = self.floors.get(&key.kind).copied().unwrap_or_default();
-                slot.committed.version.max(floor)
+                slot.committed.version.max(floor.version)
             }
             Content::Encoded(_) | Content::Decoded(_) => slot.committed.version,
         }
@@ -230,8 +269,8 @@ impl View {
             let Some(pending) = slot.pending.take() else { continue };
             self.written.remove(key);
             if pending.purge {
-                let floor = self.floors.entry(key.kind.clone()).or_default();
-                *floor = (*floor).max(pending.version);
+                let purge = Floor { version: pending.version, at: pending.at };
+                self.floors.entry(key.kind.clone()).or_default().raise(purge);
             }
             let content = pending.value.map_or(Content::Absent, Content::Decoded);
             slot.committed = State { version: pending.version, at: pending.at, content };

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bellpunch_store::{
-    Commit, CommitId, CommitResult, Failure, FailureKind, Kind, Partition, RecordKey, Timestamp,
-    Version, Versioned, Write, WriteValue,
+    Commit, CommitId, CommitResult, Failure, FailureKind, Floor, Kind, Partition, RecordKey,
+    Timestamp, Version, Versioned, Write, WriteValue,
 };
 
 use crate::config::DiskConfig;
@@ -35,7 +35,7 @@ pub(crate) struct Batch {
 #[derive(Debug, Default)]
 struct DraftShelf {
     records: BTreeMap<RecordKey, Draft>,
-    floors: BTreeMap<Kind, Version>,
+    floors: BTreeMap<Kind, Floor>,
 }
 
 /// A record as this batch leaves it.
@@ -154,13 +154,12 @@ impl Batch {
                 Found::Drafted(record.clone())
             }
             Some(Draft::Written(tombstone)) => {
-                let floor = drafted.max(index.floor(partition, &key.kind));
-                let version = tombstone.version.max(floor);
-                Found::Drafted(Versioned { version, ..tombstone.clone() })
+                let floor = drafted.above(index.floor(partition, &key.kind));
+                Found::Drafted(tombstone.clone().above(floor))
             }
             Some(Draft::Purged) => {
-                let version = drafted.max(index.floor(partition, &key.kind));
-                Found::Drafted(Versioned { version, ..Versioned::default() })
+                let floor = drafted.above(index.floor(partition, &key.kind));
+                Found::Drafted(Versioned::default().above(floor))
             }
             None => Found::Durable(index.seen(partition, key).above(drafted)),
         }
@@ -259,8 +258,8 @@ impl Batch {
                 WriteValue::Delete => None,
                 WriteValue::Purge => {
                     shelf.records.insert(write.key.clone(), Draft::Purged);
-                    let floor = shelf.floors.entry(write.key.kind.clone()).or_default();
-                    *floor = (*floor).max(write.version);
+                    let purge = Floor { version: write.version, at: write.at };
+                    shelf.floors.entry(write.key.kind.clone()).or_default().raise(purge);
                     continue;
                 }
             };

@@ -13,6 +13,10 @@
 //! | payload, copy | `2`, partition 2 + n, writes 4, the writes |
 //! | payload, removed | `3`, segment 8: it and all before it hold nothing that counts |
 //! | write | operation 1, version 8, at 16, sweep at 16, lengths 2 + 2 + 4, kind, id, value, CRC 4 (seeded: partition) |
+//!
+//! Operations: `1` puts a record, `2` deletes it, `3` purges it. `4` is of a kind: a copy of what its
+//! purges left, at their highest version and their latest time; its id is empty. Until it has been
+//! copied, a purge says that itself, so folders of before floors had times have them, too.
 
 use std::sync::Arc;
 
@@ -204,7 +208,7 @@ pub(crate) enum Operation {
     Put = 1,
     Delete = 2,
     Purge = 3,
-    /// Of a kind, not a record: its purged records left this version.
+    /// Of a kind, not a record: its purged records left this version and this time.
     Floor = 4,
 }
 

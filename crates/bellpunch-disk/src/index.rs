@@ -10,8 +10,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bellpunch_store::{
-    CommitId, Failure, FailureKind, Kind, Partition, RecordId, RecordKey, Scan, Show, Timestamp,
-    Version, Versioned,
+    CommitId, Failure, FailureKind, Floor, Kind, Partition, RecordId, RecordKey, Scan, Show,
+    Timestamp, Version, Versioned,
 };
 
 use crate::files::File;
@@ -67,9 +67,10 @@ enum Deleted {
 
 #[derive(Debug, Default)]
 struct Drawer {
-    floor: Version,
-    /// Where the write is that raised the floor.
-    floor_place: Option<Place>,
+    floor: Floor,
+    /// Where the writes are that raised the floor: its version, and its time. Two purges may have
+    /// done that, and both count then.
+    floor_places: [Option<Place>; 2],
     records: BTreeMap<RecordId, Entry>,
 }
 
@@ -152,12 +153,12 @@ impl Index {
         };
         match drawer.records.get(&key.id) {
             Some(entry) => entry.seen(drawer.floor),
-            None => Seen { version: drawer.floor, ..Seen::default() },
+            None => Seen::default().above(drawer.floor),
         }
     }
 
-    pub(crate) fn floor(&self, partition: &Partition, kind: &Kind) -> Version {
-        self.drawer(partition, kind).map_or(Version::ABSENT, |drawer| drawer.floor)
+    pub(crate) fn floor(&self, partition: &Partition, kind: &Kind) -> Floor {
+        self.drawer(partition, kind).map_or_else(Floor::default, |drawer| drawer.floor)
     }
 
     pub(crate) fn has(&self, partition: &Partition, key: &RecordKey) -> Option<()> {
@@ -203,12 +204,10 @@ impl Index {
                     self.live = self.live.saturating_sub(live_bytes(partition, old.place));
                     self.records = self.records.saturating_sub(1);
                 }
-                if drawer.floor <= change.version {
-                    let old = drawer.floor_place.replace(change.place);
-                    let removed = old.map_or(0, |place| live_bytes(partition, place));
-                    self.live = self.live.saturating_sub(removed).saturating_add(added);
-                    drawer.floor = change.version;
-                }
+                let removed = drawer.floor_bytes(partition);
+                drawer.raise(&change);
+                let added = drawer.floor_bytes(partition);
+                self.live = self.live.saturating_sub(removed).saturating_add(added);
                 return;
             }
         };
@@ -241,8 +240,12 @@ impl Index {
                 let entry = drawer.records.get(&RecordId::stored(write.id))?;
                 (entry.place == place).then_some(*write)
             }
-            Operation::Purge | Operation::Floor => (drawer.floor_place == Some(place))
-                .then_some(WriteRef { operation: Operation::Floor, id: "", ..*write }),
+            // The copy says all of the floor, so it is all that is left of both writes.
+            Operation::Purge | Operation::Floor => {
+                let Floor { version, at } = drawer.floor;
+                let floor = WriteRef { operation: Operation::Floor, version, at, id: "", ..*write };
+                drawer.floor_places.contains(&Some(place)).then_some(floor)
+            }
         }
     }
 
@@ -308,11 +311,11 @@ impl Index {
     }
 
     /// The floors that a page has.
-    pub(crate) fn floors(&self, partition: &Partition, scan: &Scan) -> Vec<(Kind, Version)> {
+    pub(crate) fn floors(&self, partition: &Partition, scan: &Scan) -> Vec<(Kind, Floor)> {
         let drawers = self.shelves.get(partition).into_iter().flatten();
         let floors = drawers.map(|(kind, drawer)| (kind, drawer.floor));
         floors
-            .filter(|(kind, floor)| Version::ABSENT < *floor && scan.wants_floor(kind))
+            .filter(|(kind, floor)| Version::ABSENT < floor.version && scan.wants_floor(kind))
             .map(|(kind, floor)| (kind.clone(), floor))
             .collect()
     }
@@ -330,26 +333,51 @@ impl Index {
     }
 }
 
-impl Entry {
-    fn seen(&self, floor: Version) -> Seen {
-        let at = self.at.time().expect("an entry is made with a time");
-        let sweep_at = self.sweep_at.time();
-        match self.deleted {
-            Deleted::No => {
-                Seen { version: self.version, at, sweep_at, content: Content::At(self.place) }
-            }
-            Deleted::Yes => {
-                Seen { version: self.version.max(floor), at, sweep_at, content: Content::None }
-            }
+impl Drawer {
+    /// Takes in a purge, or a floor that was copied. Where it is as high as what is known, the
+    /// newer write is the one that stays.
+    fn raise(&mut self, change: &Change) {
+        let [version_place, time_place] = &mut self.floor_places;
+        if self.floor.version <= change.version {
+            *version_place = Some(change.place);
+        }
+        if self.floor.at <= change.at {
+            *time_place = Some(change.place);
+        }
+        self.floor.raise(Floor { version: change.version, at: change.at });
+    }
+
+    /// The bytes of the log that count for the floor.
+    fn floor_bytes(&self, partition: &Partition) -> u64 {
+        let bytes = |place: Option<Place>| place.map_or(0, |place| live_bytes(partition, place));
+        match self.floor_places {
+            [one, other] if one == other => bytes(one),
+            [one, other] => bytes(one).saturating_add(bytes(other)),
         }
     }
 }
 
+impl Entry {
+    fn seen(&self, floor: Floor) -> Seen {
+        let at = self.at.time().expect("an entry is made with a time");
+        let sweep_at = self.sweep_at.time();
+        let content = match self.deleted {
+            Deleted::No => Content::At(self.place),
+            Deleted::Yes => Content::None,
+        };
+        Seen { version: self.version, at, sweep_at, content }.above(floor)
+    }
+}
+
 impl Seen {
-    /// The same with the floor of purged records raised.
-    pub(crate) fn above(self, floor: Version) -> Self {
+    /// As it reads above the floor of purged records.
+    pub(crate) fn above(self, floor: Floor) -> Self {
         match self.content {
-            Content::None => Self { version: self.version.max(floor), ..self },
+            Content::None => {
+                let own = Floor { version: self.version, at: self.at };
+                let Floor { version, at } = floor.above(own);
+                Self { version, at, ..self }
+            }
             Content::At(_) => self,
         }
     }

@@ -14,7 +14,7 @@ use bellpunch::store::{
     Commit, CommitId, CommitResult, Failure, FailureKind, Guarantee, Properties, Resolution,
     Sharing, StoreClock, Survives, Versioned, WriteValue,
 };
-use bellpunch::{DUE_MAX, Due, Kind, Partition, RecordId, RecordKey, Timestamp, Version};
+use bellpunch::{DUE_MAX, Due, Floor, Kind, Partition, RecordId, RecordKey, Timestamp, Version};
 
 use crate::case::{ClockKind, Instant, Settings, StoreKind};
 
@@ -28,30 +28,26 @@ struct Slot {
 }
 
 #[derive(Clone, Debug)]
-struct Floor {
+struct Raised {
     index: usize,
     since: Instant,
-    version: Version,
+    to: Floor,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Shelf {
     records: BTreeMap<RecordKey, Vec<Slot>>,
-    floors: BTreeMap<Kind, Vec<Floor>>,
+    floors: BTreeMap<Kind, Vec<Raised>>,
 }
 
 impl Shelf {
     fn read(&self, key: &RecordKey, when: Instant) -> Versioned {
-        let floors = self.floors.get(&key.kind).into_iter().flatten();
-        let floor = floors.filter(|floor| floor.since <= when).map(|floor| floor.version).max();
-        let floor = floor.unwrap_or_default();
+        let raised = self.floors.get(&key.kind).into_iter().flatten();
+        let raised = raised.filter(|raised| raised.since <= when);
+        let floor = raised.fold(Floor::default(), |floor, raised| floor.above(raised.to));
         let slots = self.records.get(key).into_iter().flatten();
         let last = { slots }.rfind(|slot| slot.since <= when);
-        match last.and_then(|slot| slot.state.clone()) {
-            Some(state) if state.value.is_some() => state,
-            Some(tombstone) => Versioned { version: tombstone.version.max(floor), ..tombstone },
-            None => Versioned { version: floor, ..Versioned::default() },
-        }
+        last.and_then(|slot| slot.state.clone()).unwrap_or_default().above(floor)
     }
 }
 
@@ -199,7 +195,7 @@ impl SimStore {
             }
         }
         let floors = shelf.floors.iter().filter_map(|(kind, floors)| {
-            let version = floors.iter().map(|floor| floor.version).max()?;
+            let version = floors.iter().map(|raised| raised.to.version).max()?;
             Some((kind.clone(), version))
         });
         (records, floors.collect())
@@ -302,9 +298,9 @@ impl SimStore {
                 WriteValue::Delete => Some(record(None)),
                 WriteValue::Purge => {
                     if !restarts {
-                        let version = write.version;
+                        let to = Floor { version: write.version, at: write.at };
                         let floors = shelf.floors.entry(write.key.kind.clone()).or_default();
-                        floors.push(Floor { index, since: now, version });
+                        floors.push(Raised { index, since: now, to });
                     }
                     None
                 }
@@ -347,7 +343,7 @@ impl SimStore {
                 slots.retain(|slot| slot.index < kept);
             }
             for floors in shelf.floors.values_mut() {
-                floors.retain(|floor| floor.index < kept);
+                floors.retain(|raised| raised.index < kept);
             }
         }
         let known: BTreeSet<CommitId> = self.log.iter().map(|applied| applied.commit.id).collect();

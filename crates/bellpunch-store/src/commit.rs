@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bellpunch_core::{Partition, RecordKey, Timestamp, Version};
+use bellpunch_core::{Floor, Partition, RecordKey, Timestamp, Version};
 
 use crate::Failure;
 
@@ -54,7 +54,8 @@ pub enum WriteValue {
     /// None; the version goes on in a tombstone.
     Delete,
     /// None, and no tombstone: absent records of this kind in this partition have at least this
-    /// version from now on, so that none is ever made again at one as low.
+    /// version and this `at` from now on (a [`Floor`]), so that none is ever made again at a version
+    /// as low, or decided on at an earlier time.
     Purge,
 }
 
@@ -96,12 +97,35 @@ pub struct Commit {
 pub struct Versioned {
     /// Its version; of an absent record the version a create must name.
     pub version: Version,
-    /// The decision time of the commit that wrote it; the epoch if none did.
+    /// The decision time of the commit that wrote it; the epoch if none did. Of a record without
+    /// content at least that of the last purge of its kind.
     pub at: Timestamp,
     /// When it may be removed.
     pub sweep_at: Option<Timestamp>,
     /// Its content; `None` if it is absent or deleted.
     pub value: Option<Arc<[u8]>>,
+}
+
+impl Versioned {
+    /// As it reads above the floor that the purged records of its kind left: a record without
+    /// content may be one of them, so it is at least as new as they.
+    ///
+    /// ```
+    /// use bellpunch_store::{Floor, Timestamp, Version, Versioned};
+    /// let floor = Floor { version: Version::new(4), at: Timestamp::MAX };
+    /// let absent = Versioned::default().above(floor);
+    /// assert_eq!((absent.version, absent.at), (floor.version, floor.at));
+    /// let there = Versioned { value: Some([1].into()), ..Versioned::default() };
+    /// assert_eq!(there.clone().above(floor), there, "what is there says how new it is");
+    /// ```
+    #[must_use]
+    pub fn above(self, floor: Floor) -> Self {
+        if self.value.is_some() {
+            return self;
+        }
+        let Floor { version, at } = floor.above(Floor { version: self.version, at: self.at });
+        Self { version, at, ..self }
+    }
 }
 
 /// What came of a commit.

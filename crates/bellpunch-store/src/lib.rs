@@ -20,7 +20,7 @@ mod memory;
 mod store;
 
 pub use bellpunch_core::{BlobName, StoredBlob};
-pub use bellpunch_core::{Kind, Partition, RecordId, RecordKey, Timestamp, Version};
+pub use bellpunch_core::{Floor, Kind, Partition, RecordId, RecordKey, Timestamp, Version};
 pub use blob::{BlobReader, BlobStore, BlobWriter, MemoryBlobs};
 pub use commit::{Commit, CommitId, CommitResult, Precondition, Versioned, Write, WriteValue};
 pub use memory::{MemoryConfig, MemoryStore};

@@ -9,7 +9,7 @@ use std::future::ready;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bellpunch_core::{Kind, Partition, RecordKey, Timestamp, Version};
+use bellpunch_core::{Floor, Kind, Partition, RecordKey, Timestamp};
 
 use crate::{
     BoxFuture, Clock, Commit, CommitId, CommitResult, Failure, FailureKind, Guarantee, Page,
@@ -43,7 +43,7 @@ impl Default for MemoryConfig {
 #[derive(Debug, Default)]
 struct Shelf {
     records: BTreeMap<RecordKey, Versioned>,
-    floors: BTreeMap<Kind, Version>,
+    floors: BTreeMap<Kind, Floor>,
 }
 
 #[derive(Debug, Default)]
@@ -167,10 +167,8 @@ impl Shelf {
         let floor = self.floors.get(&key.kind).copied().unwrap_or_default();
         match self.records.get(key) {
             Some(record) if record.value.is_some() => record.clone(),
-            Some(tombstone) => {
-                Versioned { version: tombstone.version.max(floor), ..tombstone.clone() }
-            }
-            None => Versioned { version: floor, ..Versioned::default() },
+            Some(tombstone) => tombstone.clone().above(floor),
+            None => Versioned::default().above(floor),
         }
     }
 
@@ -198,8 +196,8 @@ impl Shelf {
                 WriteValue::Delete => None,
                 WriteValue::Purge => {
                     self.records.remove(&write.key);
-                    let floor = self.floors.entry(write.key.kind.clone()).or_default();
-                    *floor = (*floor).max(write.version);
+                    let purge = Floor { version: write.version, at: write.at };
+                    self.floors.entry(write.key.kind.clone()).or_default().raise(purge);
                     continue;
                 }
             };
@@ -211,7 +209,7 @@ impl Shelf {
 
     fn page(&self, scan: &Scan) -> Page {
         let floors = self.floors.iter().filter(|(kind, _)| scan.wants_floor(kind));
-        let floors = floors.map(|(kind, version)| (kind.clone(), *version)).collect();
+        let floors = floors.map(|(kind, floor)| (kind.clone(), *floor)).collect();
         let mut page = Page { floors, ..Page::default() };
         let start = scan.start();
         let from = if scan.after.as_ref() == Some(&start) {

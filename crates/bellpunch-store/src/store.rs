@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bellpunch_core::{Kind, Partition, RecordId, RecordKey, Timestamp, Version};
+use bellpunch_core::{Floor, Kind, Partition, RecordId, RecordKey, Timestamp};
 
 use crate::{Commit, CommitId, CommitResult, Versioned};
 
@@ -201,9 +201,9 @@ impl Scan {
 /// One page of a scan.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// On the first page of a scan that shows all: the versions that absent records of a kind have
-    /// at least, above 0, in order of kind.
-    pub floors: Vec<(Kind, Version)>,
+    /// On the first page of a scan that shows all: the versions, above 0, and the times that absent
+    /// records of a kind have at least, in order of kind.
+    pub floors: Vec<(Kind, Floor)>,
     /// In order.
     pub records: Vec<(RecordKey, Versioned)>,
     /// The last record looked at, if there may be more after it: pass it as `after`. A store looks

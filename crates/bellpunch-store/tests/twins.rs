@@ -24,6 +24,8 @@ enum Bug {
     ExpiryInclusive,
     ClockAheadTaken,
     VersionRestarts,
+    PurgeTimeForgotten,
+    PurgeTimeOfHighest,
     IdsForgotten,
     UnknownIdsApplied,
     FirstConflictEnds,
@@ -41,6 +43,8 @@ struct Twin {
     clock: Arc<KitClock>,
     bug: Bug,
     ids: AtomicU64,
+    /// The highest version that was purged.
+    highest: AtomicU64,
 }
 
 impl Twin {
@@ -80,6 +84,23 @@ impl Twin {
                 for write in &mut commit.writes {
                     if write.value == WriteValue::Delete {
                         (write.value, write.version) = (WriteValue::Purge, Version::ABSENT);
+                    }
+                }
+            }
+            Bug::PurgeTimeForgotten => {
+                for write in &mut commit.writes {
+                    if write.value == WriteValue::Purge {
+                        write.at = bellpunch_store::Timestamp::EPOCH;
+                    }
+                }
+            }
+            Bug::PurgeTimeOfHighest => {
+                for write in &mut commit.writes {
+                    let version = write.version.get();
+                    if write.value == WriteValue::Purge
+                        && version < self.highest.fetch_max(version, Ordering::Relaxed)
+                    {
+                        write.at = bellpunch_store::Timestamp::EPOCH;
                     }
                 }
             }
@@ -193,7 +214,8 @@ impl Place for Once {
         let clock: Arc<dyn Clock> = Arc::<KitClock>::clone(&self.1);
         let inner = MemoryStore::new(clock, MemoryConfig::default());
         let clock = Arc::clone(&self.1);
-        Ok(Arc::new(Twin { inner, clock, bug: self.0, ids: AtomicU64::new(1) }))
+        let (ids, highest) = (AtomicU64::new(1), AtomicU64::default());
+        Ok(Arc::new(Twin { inner, clock, bug: self.0, ids, highest }))
     }
 }
 
@@ -208,6 +230,8 @@ fn every_twin_fails_and_the_sound_one_passes() {
         Bug::ExpiryInclusive,
         Bug::ClockAheadTaken,
         Bug::VersionRestarts,
+        Bug::PurgeTimeForgotten,
+        Bug::PurgeTimeOfHighest,
         Bug::IdsForgotten,
         Bug::UnknownIdsApplied,
         Bug::FirstConflictEnds,

@@ -267,7 +267,7 @@ fn a_file_that_is_no_whole_export_is_refused_before_anything_is_written() {
     let whole = text(&run(folder, &["export"]).stdout);
     let lines: Vec<&str> = whole.lines().collect();
     let cut = &whole[..whole.len() - 5];
-    let newer = whole.replacen("\"bellpunch_export\":1", "\"bellpunch_export\":2", 1);
+    let newer = whole.replacen("\"bellpunch_export\":2", "\"bellpunch_export\":3", 1);
     for (content, expected) in [
         ("", 2),
         ("{}\n", 2),

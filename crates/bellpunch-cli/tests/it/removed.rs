@@ -1,4 +1,4 @@
-//! What was deleted or purged goes on at its version after an export and an import.
+//! What was deleted or purged goes on at its version and its time after an export and an import.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bellpunch::store::{
     Commit, CommitId, CommitResult, Precondition, Scan, Show, Store, Versioned, Write, WriteValue,
 };
-use bellpunch::{Kind, Partition, RecordId, RecordKey, SystemClock, Timestamp, Version};
+use bellpunch::{Floor, Kind, Partition, RecordId, RecordKey, SystemClock, Timestamp, Version};
 use bellpunch_disk::{DiskConfig, DiskStore};
 
 use crate::{code, run, text};
@@ -24,7 +24,9 @@ fn key(kind: &Kind, id: &str) -> RecordKey {
 async fn write(store: &DiskStore, partition: &str, key: RecordKey, change: (u64, WriteValue)) {
     let partition = Partition::new(partition).unwrap();
     let before = store.read(&partition, std::slice::from_ref(&key)).await.unwrap().remove(0);
-    let (version, at) = (Version::new(change.0), Timestamp::EPOCH);
+    // The lower the version, the later: no two of them are the same purge's.
+    let version = Version::new(change.0);
+    let at = Timestamp::from_nanos(1_000 - u128::from(change.0)).unwrap();
     let commit = Commit {
         id: CommitId::new(u128::from(change.0) << 64 | u128::from(store.report().syncs)),
         partition,
@@ -38,7 +40,7 @@ async fn write(store: &DiskStore, partition: &str, key: RecordKey, change: (u64,
 }
 
 /// All that is left in a partition, removed or not, and how some records are read.
-async fn all(store: &DiskStore, partition: &str) -> (Vec<(Kind, Version)>, Vec<Versioned>) {
+async fn all(store: &DiskStore, partition: &str) -> (Vec<(Kind, Floor)>, Vec<Versioned>) {
     let partition = Partition::new(partition).unwrap();
     let scan = Scan { kind: None, show: Show::All, ..Scan::of(KIND.clone(), 1_000) };
     let page = store.scan(&partition, &scan).await.unwrap();
@@ -49,7 +51,7 @@ async fn all(store: &DiskStore, partition: &str) -> (Vec<(Kind, Version)>, Vec<V
 }
 
 #[tokio::test]
-async fn no_version_falls() {
+async fn no_version_or_time_falls() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let store = open(&folder.join("first"));
@@ -60,6 +62,7 @@ async fn no_version_falls() {
         }
         write(&store, partition, key(&KIND, "deleted"), (7, WriteValue::Delete)).await;
         write(&store, partition, key(&KIND, "purged"), (4, WriteValue::Purge)).await;
+        write(&store, partition, key(&KIND, "purged later"), (3, WriteValue::Purge)).await;
         // A partition and a kind of which nothing else is left.
         write(&store, "gone", key(&Kind::named(partition), "x"), (9, WriteValue::Purge)).await;
     }
@@ -68,6 +71,8 @@ async fn no_version_falls() {
         before.push(all(&store, partition).await);
     }
     assert_eq!(before[0].1[3].version.get(), 7, "kept, deleted; then as read: kept, deleted");
+    let at = Timestamp::from_nanos(997).unwrap();
+    assert_eq!(before[0].0, [(KIND.clone(), Floor { version: Version::new(4), at })]);
     drop(store);
 
     let exported = run(folder, &["export", "--store", "disk:first", "all.ndjson"]);
@@ -81,4 +86,22 @@ async fn no_version_falls() {
     for (partition, before) in ["acme", "bell", "gone"].into_iter().zip(before) {
         assert_eq!(all(&store, partition).await, before, "{partition}");
     }
+}
+
+#[tokio::test]
+async fn an_export_of_before_floors_had_times_is_still_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let lines = [
+        r#"{"bellpunch_export":1,"release":"0.1.0","at":"2026-01-01T00:00:00Z"}"#,
+        r#"{"partition":"acme","kind":"records","floor":9}"#,
+        r#"{"records":1}"#,
+    ];
+    std::fs::write(folder.join("old.ndjson"), lines.join("\n") + "\n").unwrap();
+    let imported = run(folder, &["import", "--store", "disk:new", "old.ndjson"]);
+    assert_eq!(code(&imported), 0, "{}", text(&imported.stderr));
+    let (floors, records) = all(&open(&folder.join("new")), "acme").await;
+    let floor = Floor { version: Version::new(9), at: Timestamp::EPOCH };
+    assert_eq!(floors, [(KIND.clone(), floor)]);
+    assert!(records.iter().all(|absent| absent.version == floor.version));
 }

@@ -55,3 +55,55 @@ fn no_rule_sees_a_record_of_its_future() {
     }
     assert_eq!(SEEN_FROM_BEFORE.load(Ordering::Relaxed), 0);
 }
+
+#[derive(Debug, Serialize)]
+struct PurgeMark {}
+
+impl Command for PurgeMark {
+    const NAME: &'static str = "marks.purge";
+    type Reply = Timestamp;
+    type Rejection = Rejection;
+
+    fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<Timestamp, Rejection> {
+        draft.purge::<Mark>(&RecordId::stored("other"));
+        Ok(now)
+    }
+}
+
+/// Decides a command of one record, and settles it; the time and the version.
+fn settled(
+    view: &mut View,
+    (command, record): (Arc<dyn AnyCommand>, &str),
+    clock: Timestamp,
+) -> (Timestamp, u64) {
+    let (commands, keep) = (vec![command], Duration::from_days(7));
+    let request = Request { commands, entropy: vec![0], key: None, keep, dry_run: false };
+    let decision = decide(view, &request, clock);
+    let Decision::Accepted { at, versions, touched, .. } = decision else {
+        panic!("{decision:?}");
+    };
+    view.settle(&touched.writes);
+    (at, versions[record].get())
+}
+
+#[test]
+fn nothing_absent_is_decided_on_before_the_last_purge_of_its_kind() {
+    let at = |second: u128| Timestamp::from_nanos(second * 1_000_000_000).unwrap();
+    let mut view = View::default();
+    for id in ["mark", "other"] {
+        view.load(Mark::key(&RecordId::stored(id)), Loaded::default());
+    }
+    let set = || (Arc::new(SetMark {}) as Arc<dyn AnyCommand>, "marks/mark");
+    let purge = || (Arc::new(PurgeMark {}) as Arc<dyn AnyCommand>, "marks/other");
+    assert_eq!(settled(&mut view, purge(), at(9)), (at(9), 1));
+    // The clock is back. The mark, which the view knew before, may be the one that was purged.
+    assert_eq!(settled(&mut view, set(), at(3)), (at(9), 2));
+    // So is the record that was purged itself; and the second purge is no earlier than the first.
+    assert_eq!(settled(&mut view, purge(), at(3)), (at(9), 2));
+    // As a store told it: the later of the two times.
+    for (told, decided) in [(at(4), at(9)), (at(12), at(12))] {
+        let (version, key) = (Version::new(2), Mark::key(&RecordId::stored("mark")));
+        view.load(key, Loaded { version, at: told, value: None });
+        assert_eq!(settled(&mut view, set(), at(1)), (decided, 3), "told {told}");
+    }
+}

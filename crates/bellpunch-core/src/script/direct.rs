@@ -11,8 +11,8 @@ use super::value::START;
 use super::world::{Answer, Sending, Unsupported, World};
 use crate::audit::Stored;
 use crate::{
-    Decision, Due, Duration, Fingerprint, Loaded, RecordId, RecordKey, Request, Timestamp, Touched,
-    Version, View, decide, draft::DUE_MAX, sweep,
+    Decision, Due, Duration, Fingerprint, Floor, Loaded, RecordId, RecordKey, Request, Timestamp,
+    Touched, View, decide, draft::DUE_MAX, sweep,
 };
 
 const KEEP: Duration = Duration::from_days(7);
@@ -27,7 +27,7 @@ struct Kept {
 #[derive(Debug)]
 pub struct DirectWorld {
     records: BTreeMap<RecordKey, Kept>,
-    floors: BTreeMap<crate::Kind, Version>,
+    floors: BTreeMap<crate::Kind, Floor>,
     view: View,
     now: Timestamp,
     drawn: u128,
@@ -134,8 +134,13 @@ impl DirectWorld {
     fn load(&mut self, records: Vec<RecordKey>, due: Vec<Due>) {
         for key in records {
             let floor = self.floors.get(&key.kind).copied().unwrap_or_default();
-            let absent = || Loaded { version: floor, ..Loaded::default() };
-            let loaded = self.records.get(&key).map_or_else(absent, |kept| kept.loaded.clone());
+            let kept = self.records.get(&key).map(|kept| kept.loaded.clone());
+            let mut loaded = kept.unwrap_or_default();
+            if loaded.value.is_none() {
+                let Floor { version, at } =
+                    floor.above(Floor { version: loaded.version, at: loaded.at });
+                loaded = Loaded { version, at, value: None };
+            }
             self.view.load(key, loaded);
         }
         for due in due {
@@ -161,8 +166,8 @@ impl DirectWorld {
             let Some(pending) = self.view.pending(key) else { continue };
             if pending.purge {
                 self.records.remove(key);
-                let floor = self.floors.entry(key.kind.clone()).or_default();
-                *floor = (*floor).max(pending.version);
+                let purge = Floor { version: pending.version, at: pending.at };
+                self.floors.entry(key.kind.clone()).or_default().raise(purge);
                 continue;
             }
             let value = pending.value.as_ref().map(|value| value.encode().into());

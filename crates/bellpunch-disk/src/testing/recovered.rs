@@ -5,7 +5,7 @@
 //! beside the store: hundreds of thousands of damaged folders are opened in a minute.
 
 use bellpunch_store::{
-    Clock, CommitId, Failure, Kind, Partition, RecordKey, Scan, Show, Timestamp, Version, Versioned,
+    Clock, CommitId, Failure, Floor, Kind, Partition, RecordKey, Scan, Show, Timestamp, Versioned,
 };
 
 use crate::config::OpenError;
@@ -33,7 +33,7 @@ pub struct Dump {
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Shelf {
     partition: Partition,
-    floors: Vec<(Kind, Version)>,
+    floors: Vec<(Kind, Floor)>,
     records: Vec<(RecordKey, Versioned)>,
 }
 

@@ -20,7 +20,7 @@ fn golden() -> PathBuf {
 
 /// Writes the same folder again.
 fn write(folder: &std::path::Path) -> Workload {
-    let mut workload = Workload::new(SEED);
+    let mut workload = Workload::at_one_time(SEED);
     let store = DiskStore::open(&DiskConfig::new(folder), workload.clock()).unwrap();
     for _ in 0..12 {
         workload.step(&store);

@@ -6,7 +6,7 @@ use bellpunch_disk::DiskConfig;
 use bellpunch_store::kit::{KitClock, block_on};
 use bellpunch_store::{
     Commit, CommitId, CommitResult, Kind, MemoryConfig, MemoryStore, Partition, Precondition,
-    RecordId, RecordKey, Scan, Store, Versioned, Write, WriteValue,
+    RecordId, RecordKey, Scan, Store, Timestamp, Versioned, Write, WriteValue,
 };
 
 static KINDS: [Kind; 2] = [Kind::new("quotas"), Kind::new("tickets")];
@@ -62,10 +62,20 @@ pub(crate) fn dump(store: &dyn Store) -> Dump {
     Dump { records, pages }
 }
 
+/// What decision times the writes have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Times {
+    /// All the same.
+    One,
+    /// They come and go.
+    Any,
+}
+
 /// Makes commits, and knows every state that they lead through.
 #[derive(Debug)]
 pub(crate) struct Workload {
     seed: u64,
+    times: Times,
     clock: Arc<KitClock>,
     model: MemoryStore,
     commits: Vec<Commit>,
@@ -75,16 +85,25 @@ pub(crate) struct Workload {
 
 impl Workload {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::with(seed, Times::Any)
+    }
+
+    /// One whose clock stands.
+    pub(crate) fn at_one_time(seed: u64) -> Self {
+        Self::with(seed, Times::One)
+    }
+
+    fn with(seed: u64, times: Times) -> Self {
         let clock = Arc::new(KitClock::new());
         let shared: Arc<KitClock> = Arc::clone(&clock);
         let model = MemoryStore::new(shared, MemoryConfig::default());
         let states = vec![dump(&model)];
-        Self { seed: seed | 1, clock, model, commits: Vec::new(), states }
+        Self { seed: seed | 1, times, clock, model, commits: Vec::new(), states }
     }
 
     /// As it was when it had reached this state; other commits follow.
     pub(crate) fn resumed(&self, reached: usize) -> Self {
-        let mut resumed = Self::new(self.seed);
+        let mut resumed = Self::with(self.seed, self.times);
         for commit in &self.commits[..reached] {
             resumed.apply(commit);
         }
@@ -130,7 +149,13 @@ impl Workload {
                 _ => WriteValue::Put(vec![fill; length].into()),
             };
             let sweep_at = (self.draw(2) == 0).then_some(now);
-            commit.writes.push(Write { key, version, at: now, sweep_at, value });
+            let at = match self.times {
+                Times::One => now,
+                Times::Any => {
+                    Timestamp::from_nanos(now.nanos() + u128::from(self.draw(1_000))).unwrap()
+                }
+            };
+            commit.writes.push(Write { key, version, at, sweep_at, value });
         }
         commit
     }

@@ -95,6 +95,11 @@ pub(super) fn purge_reopened(backend: &dyn Backend) -> Able {
     committed(&bench.send(&make));
     let purge = bench.commit(vec![reads("a", 1)]).with("a", 5, WriteValue::Purge);
     committed(&bench.send(&purge));
+    // Two purges have raised the floor, one its version and one its time.
+    let late = bench.clock.time().plus(super::second()).unwrap();
+    let mut purge = bench.commit(vec![reads("c", 5)]).with("c", 3, WriteValue::Purge);
+    purge.writes[0].at = late;
+    committed(&bench.send(&purge));
     let delete = bench.put("b", 5, "b");
     committed(&bench.send(&delete));
     let delete = bench.commit(vec![reads("b", 6)]).with("b", 7, WriteValue::Delete);
@@ -102,6 +107,9 @@ pub(super) fn purge_reopened(backend: &dyn Backend) -> Able {
     let mut bench = bench.reopen();
     bench.expect("a", 5, None);
     bench.expect("b", 7, None);
+    for absent in ["a", "b", "c", "never"] {
+        assert_eq!(bench.read(absent).at, late, "record {absent}");
+    }
     let low = bench.put("a", 0, "low");
     assert_eq!(conflict(&bench.send(&low)), [("a".to_owned(), 5)]);
     Able::Yes

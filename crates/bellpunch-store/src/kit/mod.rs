@@ -137,6 +137,7 @@ const TESTS: &[(&str, Test)] = &[
     ("kit.whole", damage::whole),
     ("kit.many", commits::many),
     ("kit.purge", commits::purge),
+    ("kit.purge.time", times::purge_time),
     ("kit.purge.reopened", damage::purge_reopened),
     ("kit.deadline", times::deadline),
     ("kit.deadline.exclusivity", times::deadline_after_exclusivity),

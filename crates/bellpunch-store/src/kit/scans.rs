@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Able, Backend, Bench, KIND, block_on, committed, put, reads};
 use crate::{
-    CommitResult, FailureKind, Kind, Partition, Precondition, RecordId, RecordKey, Scan, Show,
-    Version, Write, WriteValue,
+    CommitResult, FailureKind, Floor, Kind, Partition, Precondition, RecordId, RecordKey, Scan,
+    Show, Version, Write, WriteValue,
 };
 
 /// Ids in whose order stores have gone wrong: prefixes of each other, bytes above ASCII, NUL.
@@ -115,7 +115,7 @@ pub(super) fn removed(backend: &dyn Backend) -> Able {
 
     let mut scan = Scan { kind: None, show: Show::All, ..Scan::of(KIND, 1) };
     let first = bench.scan(&scan);
-    let floor = |kind: &Kind, version| (kind.clone(), Version::new(version));
+    let floor = |kind: &Kind, version| (kind.clone(), Floor { version: Version::new(version), at });
     assert_eq!(first.floors, [floor(&other, 3), floor(&KIND, 5)], "in order of kind");
     scan.after = first.resume;
     assert_eq!(bench.scan(&scan).floors, [], "told once");

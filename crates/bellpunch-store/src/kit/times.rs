@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Able, Backend, Bench, block_on, committed, conflict, reads, send};
-use crate::{CommitResult, StoreClock, Timestamp, WriteValue};
+use super::{Able, Backend, Bench, KIND, block_on, committed, conflict, put, reads, send};
+use crate::{Commit, CommitResult, Floor, Scan, Show, StoreClock, Timestamp, Version, WriteValue};
 
 fn nano() -> bellpunch_core::Duration {
     bellpunch_core::Duration::from_nanos(1)
@@ -114,5 +114,79 @@ pub(super) fn time(backend: &dyn Backend) -> Able {
     committed(&bench.send(&delete));
     let tombstone = bench.read("b");
     assert_eq!((tombstone.at, tombstone.value), (delete.now, None), "a tombstone has a time");
+    Able::Yes
+}
+
+/// A commit that purges a record, decided at an instant.
+fn purged(bench: &mut Bench, (id, before, version): (&str, u64, u64), at: Timestamp) -> Commit {
+    let purge = bench.commit(vec![reads(id, before)]);
+    let mut purge = purge.with(id, version, WriteValue::Purge);
+    purge.writes[0].at = at;
+    purge
+}
+
+/// A purge leaves its time, too: of all that is absent, since any of it may have been purged.
+pub(super) fn purge_time(backend: &dyn Backend) -> Able {
+    let mut bench = Bench::new(backend);
+    let start = bench.clock.time();
+    let hour = bellpunch_core::Duration::from_secs(3_600);
+    let late = start.plus(hour).unwrap();
+    for id in ["a", "b", "c", "d", "kept", "old"] {
+        let mut made = bench.put(id, 0, id);
+        made.writes[0].at = start;
+        committed(&bench.send(&made));
+    }
+    let mut delete = bench.commit(vec![reads("old", 1)]).with("old", 2, WriteValue::Delete);
+    delete.writes[0].at = start;
+    committed(&bench.send(&delete));
+    // Decided while the clock was ahead; then it is corrected, or another node's is right.
+    bench.clock.set(late);
+    let purge = purged(&mut bench, ("a", 1, 5), late);
+    committed(&bench.send(&purge));
+    bench.clock.set(start);
+    for absent in ["a", "never", "old"] {
+        let found = bench.read(absent);
+        assert_eq!((found.version.get(), found.at), (5, late), "record {absent}");
+    }
+    assert_eq!(bench.read("kept").at, start, "what is there has its own time");
+    // A conflict says it, so that the retry is not decided on an earlier time.
+    let low = bench.put("never", 0, "low");
+    let CommitResult::Conflict { current } = bench.send(&low) else { panic!("the floor is 5") };
+    assert_eq!(current[0].1.at, late);
+    // Who decides on what is absent is raised to that time: that is no clock that is ahead.
+    let (known, other) = (reads("never", 5), reads("kept", 1));
+    for (read, taken) in [(known, true), (other, false)] {
+        let mut far = bench.commit(vec![read]);
+        far.now = late;
+        match (bench.send(&far), taken) {
+            (CommitResult::Committed { .. }, true) | (CommitResult::ClockAhead { .. }, false) => {}
+            (other, _) => panic!("whether a record it read is as far was {taken}: {other:?}"),
+        }
+    }
+    // The highest version and the latest time need not be of one purge.
+    let floor = |bench: &Bench| (bench.read("never").version.get(), bench.read("never").at);
+    let purge = purged(&mut bench, ("b", 1, 9), start);
+    committed(&bench.send(&purge));
+    assert_eq!(floor(&bench), (9, late), "the time does not fall");
+    let later = late.plus(hour).unwrap();
+    let purge = purged(&mut bench, ("c", 1, 2), later);
+    committed(&bench.send(&purge));
+    assert_eq!(floor(&bench), (9, later), "nor does the version");
+    let scan = Scan { show: Show::All, ..Scan::of(KIND, 1) };
+    let page = bench.scan(&scan);
+    assert_eq!(page.floors, [(KIND, Floor { version: Version::new(9), at: later })]);
+    // Also within one call.
+    let (latest, before) = (later.plus(hour).unwrap(), reads("never", 9));
+    let purge = purged(&mut bench, ("d", 1, 3), latest);
+    let mut far = bench.commit(vec![before]).with("never", 10, put("made"));
+    (far.now, far.writes[0].at) = (latest, latest);
+    let results = block_on(bench.store.commit(vec![Arc::new(purge), Arc::new(far)]));
+    for result in &results {
+        committed(result);
+    }
+    bench.expect("never", 10, Some("made"));
+    // Another partition has its own.
+    bench.partition = crate::Partition::new("q").unwrap();
+    assert_eq!(floor(&bench), (0, Timestamp::EPOCH));
     Able::Yes
 }

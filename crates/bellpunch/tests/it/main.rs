@@ -1,5 +1,6 @@
 //! The engine as its callers see it, on every backend.
 
 mod best_effort;
+mod clock_back;
 mod scripts;
 mod world;
