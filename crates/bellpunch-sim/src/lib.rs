@@ -8,16 +8,22 @@
 //! Invariant: the same case gives the same trace, byte for byte.
 
 mod calls;
+pub mod campaign;
 pub mod case;
 mod client;
+pub mod counts;
 pub mod generate;
+pub mod kept;
 mod node;
+pub mod quiet;
+pub mod report;
 pub mod rng;
 pub mod run;
+pub mod shrink;
 pub mod situations;
-mod store;
+pub mod store;
 pub mod trace;
 pub mod workload;
-mod world;
+pub mod world;
 
 pub use world::Violation;

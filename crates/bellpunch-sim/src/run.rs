@@ -10,6 +10,8 @@ use bellpunch_check::model::state::State;
 use serde_json::{Value, json};
 
 use crate::case::{Asked, Case, SECOND};
+use crate::counts::Counts;
+use crate::quiet;
 use crate::situations::Situations;
 use crate::trace::Trace;
 use crate::world::{Violation, World};
@@ -30,8 +32,10 @@ pub struct Report {
     pub hash: u64,
     /// All that happened, if it was to be kept.
     pub trace: Option<String>,
-    /// Commits that the store applied.
-    pub commits: usize,
+    /// The calls that show what was broken, if a checker named them.
+    pub shown: Vec<u64>,
+    /// How much was tried.
+    pub counts: Counts,
 }
 
 /// Runs a case.
@@ -40,18 +44,31 @@ pub fn run(case: &Case, trace: Trace) -> Report {
     let mut world = World::new(case.clone(), trace);
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
     if let Err(panic) = ended {
-        let text = panic
-            .downcast_ref::<String>()
-            .cloned()
+        let text = quiet::last()
+            .or_else(|| panic.downcast_ref::<String>().cloned())
             .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
             .unwrap_or_default();
         world.violated("no_panic", text);
     }
     let history = History { header: world.header(), lines: std::mem::take(&mut world.lines) };
+    let mut counts = Counts::of(&history);
+    counts.commits = world.store.applied().try_into().unwrap_or(u64::MAX);
+    counts.decided = 1;
+    let mut shown = Vec::new();
     if world.violations.is_empty() {
         let judgement = judge::<State>(&history);
-        if judgement.verdict != Verdict3::Pass {
-            world.violated("history", judgement.to_string());
+        let mut broken = judgement.violations.iter();
+        match judgement.verdict {
+            Verdict3::Pass => {}
+            Verdict3::Fail => {
+                let rule = broken.next().map_or("history", |first| first.rule);
+                shown = judgement.violations.iter().flat_map(|broken| broken.ops.clone()).collect();
+                world.violated(rule, judgement.to_string());
+            }
+            Verdict3::Inconclusive => {
+                counts.decided = 0;
+                world.violated("undecided", judgement.to_string());
+            }
         }
     }
     Report {
@@ -60,7 +77,8 @@ pub fn run(case: &Case, trace: Trace) -> Report {
         situations: world.situations.clone(),
         hash: world.trace.hash(),
         trace: world.trace.text().map(str::to_owned),
-        commits: world.store.applied(),
+        shown,
+        counts,
     }
 }
 

@@ -67,7 +67,7 @@ impl World {
                     let code = rejection.code.to_owned();
                     return Answer::Rejected { code, data: Value::Object(rejection.data) };
                 }
-                Decision::Failed(error) => panic!("{error:?}"),
+                other @ (Decision::Failed(_) | _) => panic!("{other:?}"),
             }
         }
     }
