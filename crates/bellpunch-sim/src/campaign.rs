@@ -218,15 +218,14 @@ fn one(plan: &Plan, place: u64) -> Totals {
     if twice && let Some(difference) = differs(&case, &report) {
         report.violations.push(difference);
     }
-    totals_of(&case, &report, twice)
+    Totals { twice: u64::from(twice), ..totals_of(&case, &report) }
 }
 
 /// What came of one run.
 #[must_use]
-pub fn totals_of(case: &Case, report: &Report, twice: bool) -> Totals {
+pub fn totals_of(case: &Case, report: &Report) -> Totals {
     let mut totals = Totals {
         seeds: 1,
-        twice: u64::from(twice),
         failed: u64::from(!report.violations.is_empty()),
         counts: report.counts.clone(),
         ..Totals::default()

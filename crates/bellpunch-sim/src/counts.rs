@@ -80,7 +80,7 @@ impl Counts {
                         more(counts.faults.entry(fault.to_owned()).or_default());
                     }
                 }
-                _ => {}
+                Line::Record(_) | Line::Floor(_) | Line::Entry(_) | Line::Note(_) => {}
             }
         }
         counts
