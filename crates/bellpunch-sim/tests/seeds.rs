@@ -92,9 +92,9 @@ fn a_case_reads_back_as_it_was_written() {
 #[test]
 fn a_store_that_is_wrong_is_found_and_the_case_shrinks() {
     quiet::install();
-    let wrong = Plan { defect: "conditions_dropped".to_owned(), after: After::Stop, ..plan(1, 50) };
+    let wrong = Plan { defect: "half_commit".to_owned(), after: After::Stop, ..plan(1, 50) };
     let totals = campaign(&wrong);
-    let failure = totals.failures.first().expect("a store without conditions is found");
+    let failure = totals.failures.first().expect("a store that keeps half a commit is found");
     let mut case = campaign::generate(&failure.generator, failure.seed).unwrap();
     case.settings.defect = wrong.defect;
     let rule_of = |case: &Case| {
