@@ -145,6 +145,17 @@ fn one_env() {
 }
 
 #[test]
+fn one_runtime() {
+    // What names tokio itself is not searched when the same file is compiled over a scheduler.
+    for (path, text) in sources("crates/bellpunch/src") {
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let names = code.filter(|line| line.contains("tokio")).count();
+        let allowed = path == "crates/bellpunch/src/runtime.rs" || is_test(&path);
+        assert!(names == 0 || allowed, "{path} names tokio");
+    }
+}
+
+#[test]
 fn one_answer() {
     // There is no public function to test first and take later.
     for (path, text) in sources("crates/bellpunch-core/src") {

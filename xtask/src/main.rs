@@ -1,5 +1,5 @@
 //! Chores of the workspace: `cargo xtask ci` runs what every change must pass, `cargo xtask sim`
-//! the simulator, `cargo xtask campaign` many seeds of it.
+//! the simulator, `cargo xtask campaign` many seeds of it, `cargo xtask planted` the hunt for planted bugs.
 //!
 //! Why Rust and not a script: it runs wherever the project builds, and its own tests hold the
 //! architecture (`arch`).
@@ -33,6 +33,11 @@ const CI: &[Step] = &[
     ("docs", &["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")]),
     ("demonstration", &["run", "--locked", "--example", "races"], &[]),
     ("a rule of one's own", &["run", "--locked", "--example", "own_rule"], &[]),
+    (
+        "planted bugs",
+        &["test", "--locked", "--package", "bellpunch-threads", "--features", "planted", "planted"],
+        &[],
+    ),
     ("tests", &["test", "--workspace", "--locked"], &[]),
 ];
 
@@ -50,8 +55,9 @@ fn main() -> ExitCode {
         "ci" => {}
         "sim" => return sim::simulate(&cargo, &arguments),
         "campaign" => return sim::campaign(&cargo, &arguments),
+        "planted" => return sim::planted(&cargo, &arguments),
         _ => {
-            eprintln!("usage: cargo xtask ci | sim [OPTIONS] | campaign [SEEDS] [OPTIONS]");
+            eprintln!("usage: cargo xtask ci | sim [OPTIONS] | campaign [SEEDS] | planted [BUG]");
             return ExitCode::from(2);
         }
     }

@@ -44,8 +44,20 @@ pub(crate) fn simulate(cargo: &str, arguments: &[String]) -> ExitCode {
     if !arguments.iter().any(|argument| argument.starts_with("--commit")) {
         command.args(["--commit", &revision()]);
     }
+    code_of(&mut command)
+}
+
+fn code_of(command: &mut Command) -> ExitCode {
     let code = command.status().ok().and_then(|status| status.code());
     code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// Hunts the planted bugs, or one of them.
+pub(crate) fn planted(cargo: &str, arguments: &[String]) -> ExitCode {
+    let mut command = Command::new(cargo);
+    command.args(["run", "--quiet", "--locked", "--profile", "sim", "--package", "bellpunch-sim"]);
+    command.args(["--features", "planted", "--example", "planted", "--"]).args(arguments);
+    code_of(&mut command)
 }
 
 /// What every change must pass: new seeds, some of them twice, and all kept cases.

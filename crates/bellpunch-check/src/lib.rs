@@ -15,4 +15,5 @@ pub mod instant;
 pub mod judge;
 pub mod model;
 pub mod recorder;
+mod wgl;
 mod witness;

@@ -151,6 +151,9 @@ pub(crate) struct VerifyArgs {
     /// The folder of the payloads [default: beside the store]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) blobs: Option<String>,
+    /// Judge what clients saw, instead of a store: exit code 0 PASS, 1 FAIL, 3 INCONCLUSIVE
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["store", "blobs"])]
+    pub(crate) history: Option<PathBuf>,
 }
 
 /// Which store to export.

@@ -74,6 +74,23 @@ impl Settings {
         layers.settings()
     }
 
+    /// What a file of this text makes of the defaults, and then one variable.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn of_text(text: &str, variable: Option<(&str, &str)>) -> Result<Self, Failure> {
+        let mut layers = Layers::of_defaults()?;
+        layers.text(text, "a file")?;
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        layers.environment(variable.map(own).into_iter())?;
+        layers.settings()
+    }
+
+    /// The settings as a file has them.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn written(&self) -> String {
+        let line = |(key, (value, _)): (&String, &(Value, String))| format!("{key} = {value}\n");
+        self.origins.iter().map(line).collect()
+    }
+
     /// Every setting, its value and where it comes from.
     pub(crate) fn shown(&self) -> String {
         let mut text = String::new();
@@ -176,13 +193,15 @@ impl Layers {
     }
 
     fn file(&mut self, path: &Path) -> Result<(), Failure> {
-        let text = read_text(path)?;
+        self.text(&read_text(path)?, &path.display().to_string())
+    }
+
+    fn text(&mut self, text: &str, origin: &str) -> Result<(), Failure> {
         let table: Table =
-            text.parse().map_err(|cause| Failure::usage(format!("{}: {cause}", path.display())))?;
+            text.parse().map_err(|cause| Failure::usage(format!("{origin}: {cause}")))?;
         let mut flat = Vec::new();
         flatten("", table, &mut flat);
-        let origin = path.display().to_string();
-        flat.into_iter().try_for_each(|(key, value)| self.set(&key, value, &origin))
+        flat.into_iter().try_for_each(|(key, value)| self.set(&key, value, origin))
     }
 
     fn environment(

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, BufWriter, IsTerminal as _, Write};
+use std::io::{BufRead, BufReader, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -147,8 +147,15 @@ fn put(out: &mut impl Write, line: &impl Serialize) -> Result<(), Failure> {
 }
 
 async fn export_to(opened: &Opened, out: &mut impl Write, noise: Noise) -> Result<(), Failure> {
-    let store = &*opened.store;
     let bar = progress(noise, opened.report().map(|report| report.records));
+    export_store(&*opened.store, out, bar).await
+}
+
+async fn export_store(
+    store: &dyn Store,
+    out: &mut impl Write,
+    bar: ProgressBar,
+) -> Result<(), Failure> {
     let (release, at) = (env!("CARGO_PKG_VERSION").to_owned(), SystemClock::new().now());
     put(out, &Head { bellpunch_export: FORMAT, release, at })?;
     let mut records = 0_u64;
@@ -199,20 +206,26 @@ fn line<'a>(
 }
 
 /// The lines of an export, one at a time.
-struct Reader<'p> {
+struct Reader<'p, F> {
     path: &'p Path,
-    file: BufReader<File>,
+    file: F,
     number: u64,
     text: Vec<u8>,
 }
 
-impl<'p> Reader<'p> {
+impl<'p> Reader<'p, BufReader<File>> {
     #[expect(clippy::disallowed_methods, reason = "the command line is where files are read")]
     fn open(path: &'p Path) -> Result<Self, Failure> {
         let file = File::open(path).map_err(|cause| {
             Failure::could_not_run(format!("{} cannot be read: {cause}", path.display()))
         })?;
-        let mut reader = Self { path, file: BufReader::new(file), number: 0, text: Vec::new() };
+        Self::of(path, BufReader::new(file))
+    }
+}
+
+impl<'p, F: BufRead> Reader<'p, F> {
+    fn of(path: &'p Path, file: F) -> Result<Self, Failure> {
+        let mut reader = Self { path, file, number: 0, text: Vec::new() };
         reader.head()?;
         Ok(reader)
     }
@@ -291,19 +304,19 @@ impl<'p> Reader<'p> {
 
 pub(crate) fn import(args: &ImportArgs, noise: Noise) -> Result<ExitCode, Failure> {
     // All of it is read before any of it is written.
-    let (records, partitions) = survey(&args.file)?;
+    let (records, partitions) = survey(Reader::open(&args.file)?)?;
     let settings = StoreSettings { url: args.store.clone(), ..StoreSettings::default() };
     let opened = stores::open(&settings)?;
     let imported = crate::serve::runtime()?.block_on(async {
         refuse_used(&*opened.store, &partitions).await?;
-        import_from(&*opened.store, &args.file, progress(noise, Some(records))).await
+        let reader = Reader::open(&args.file)?;
+        import_from(&*opened.store, reader, progress(noise, Some(records))).await
     });
     opened.close();
     imported.map(|()| ExitCode::SUCCESS)
 }
 
-fn survey(path: &Path) -> Result<(u64, BTreeSet<Partition>), Failure> {
-    let mut reader = Reader::open(path)?;
+fn survey(mut reader: Reader<'_, impl BufRead>) -> Result<(u64, BTreeSet<Partition>), Failure> {
     let (mut records, mut partitions) = (0_u64, BTreeSet::new());
     while let Some(item) = reader.item(records)? {
         if !partitions.contains(item.partition()) {
@@ -326,8 +339,11 @@ async fn refuse_used(store: &dyn Store, partitions: &BTreeSet<Partition>) -> Res
     Ok(())
 }
 
-async fn import_from(store: &dyn Store, path: &Path, bar: ProgressBar) -> Result<(), Failure> {
-    let mut reader = Reader::open(path)?;
+async fn import_from(
+    store: &dyn Store,
+    mut reader: Reader<'_, impl BufRead>,
+    bar: ProgressBar,
+) -> Result<(), Failure> {
     let mut batch = Batch::default();
     let mut records = 0_u64;
     while let Some(item) = reader.item(records)? {
@@ -409,4 +425,21 @@ fn random() -> u128 {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the operating system has random bits");
     u128::from_le_bytes(bytes)
+}
+
+/// Imports a file of these bytes into a store that is empty, if it is one.
+#[cfg(feature = "fuzzing")]
+pub(crate) async fn import_bytes(store: &dyn Store, bytes: &[u8]) -> Result<(), Failure> {
+    let path = Path::new("a file");
+    let (_, partitions) = survey(Reader::of(path, bytes)?)?;
+    refuse_used(store, &partitions).await?;
+    import_from(store, Reader::of(path, bytes)?, ProgressBar::hidden()).await
+}
+
+/// What a store is exported as.
+#[cfg(feature = "fuzzing")]
+pub(crate) async fn export_bytes(store: &dyn Store) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    export_store(store, &mut bytes, ProgressBar::hidden()).await?;
+    Ok(bytes)
 }

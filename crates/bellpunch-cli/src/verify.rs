@@ -1,4 +1,5 @@
-//! `bellpunch verify`: recomputes from stored records what limits, tickets and uploads promise.
+//! `bellpunch verify`: recomputes from stored records what limits, tickets and uploads promise; or
+//! judges a [history](history) of what clients saw.
 //!
 //! Invariant: nothing here trusts a sum that a rule wrote. The core's audit computes each again
 //! from the records that do not overwrite each other; what it cannot see, the bytes of payloads, is
@@ -16,6 +17,7 @@ use crate::failure::Failure;
 use crate::stores::{self, Opened, Walk};
 use crate::transfer::progress;
 
+mod history;
 mod uploads;
 
 /// The kind of the records of idempotency keys.
@@ -56,6 +58,9 @@ impl Found {
 }
 
 pub(crate) fn run(args: &VerifyArgs, form: Form, noise: Noise) -> Result<ExitCode, Failure> {
+    if let Some(path) = &args.history {
+        return history::run(path, form);
+    }
     let opened = stores::open_existing(&args.store)?;
     let blobs = opened.blobs(args.blobs.as_deref().unwrap_or_default());
     let blobs = uploads::Payloads::open(blobs)?;

@@ -113,7 +113,7 @@ impl<'v> Draft<'v> {
         match self.view.read::<R>(key) {
             Ok(seen) => {
                 self.latest = self.latest.max(seen.at);
-                if self.now < seen.at {
+                if self.now < seen.at && !crate::planted!("clock_unclamped") {
                     return None;
                 }
                 if !self.reads.contains_key(key) {

@@ -12,6 +12,8 @@ pub mod audit;
 mod command;
 pub mod currencies;
 mod draft;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod limits;
 mod outcome;
 pub mod planted;

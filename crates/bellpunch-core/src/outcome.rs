@@ -193,7 +193,7 @@ pub fn decide(view: &mut View, request: &Request, mut now: Timestamp) -> Decisio
             return Decision::Failed(RequestError::Undecodable { record, cause });
         }
         // One `now` per decision, never earlier than the commit time of what it read.
-        if now < draft.latest() {
+        if now < draft.latest() && !crate::planted!("clock_unclamped") {
             now = draft.latest();
             continue;
         }
@@ -216,6 +216,7 @@ fn decide_once(draft: &mut Draft<'_>, request: &Request, now: Timestamp) -> Deci
     if let Some((key, fingerprint)) = &request.key {
         // An outcome past its retention is as good as absent, swept or not.
         let known = draft.get::<OutcomeRecord>(&outcome_id(key));
+        let known = known.filter(|_| !crate::planted!("no_replay"));
         match known.filter(|outcome| now < outcome.keep_until) {
             Some(outcome) if outcome.fingerprint == *fingerprint => {
                 return Decided::Replayed(outcome);
@@ -248,6 +249,11 @@ fn read_of(draft: &Draft<'_>) -> Versions {
 fn conclude(draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided) -> Decision {
     match decided {
         Decided::Panicked(command) => Decision::Failed(RequestError::Panicked { command }),
+        Decided::Rejected(index, rejection) if crate::planted!("limits_one_by_one") => {
+            let as_of = read_of(&draft);
+            let (writes, reads) = draft.accept(at);
+            Decision::Rejected { index, rejection, at, as_of, touched: Touched { reads, writes } }
+        }
         Decided::Rejected(index, rejection) => {
             let mut as_of = read_of(&draft);
             // The look for an outcome is no part of the rule, unless it is what said no.

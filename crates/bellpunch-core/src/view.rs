@@ -73,7 +73,7 @@ struct State {
     content: Content,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     committed: State,
     pending: Option<PendingWrite>,
@@ -82,7 +82,7 @@ struct Slot {
 }
 
 /// The records of one partition as a batch of commands sees them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct View {
     slots: BTreeMap<RecordKey, Slot>,
     /// Versions below which no record of a kind is ever made again, since some were purged.
@@ -143,7 +143,9 @@ impl View {
         let floor = self.floors.get(&key.kind).copied().unwrap_or_default();
         let slot = self.slots.get_mut(key).ok_or(SeenError::NotLoaded)?;
         slot.used = true;
-        if let Some(pending) = &slot.pending {
+        if let Some(pending) = &slot.pending
+            && !crate::planted!("batch_blind")
+        {
             let value = pending.value.clone().map(downcast::<R>);
             return Ok(Seen { version: pending.version, at: pending.at, value });
         }
@@ -172,6 +174,9 @@ impl View {
             }
             None => slot.committed.version,
         };
+        if crate::planted!("version_per_batch") {
+            write.version = write.expected.plus(1);
+        }
         slot.pending = Some(write);
         self.written.insert(key.clone());
     }

@@ -299,7 +299,7 @@ fn hex_of(name: &BlobName) -> String {
 }
 
 /// `None` for a file that is none of ours.
-fn name_of(hex: &str) -> Option<BlobName> {
+pub(crate) fn name_of(hex: &str) -> Option<BlobName> {
     let mut bytes = Vec::with_capacity(hex.len());
     for pair in hex.as_bytes().chunks(2) {
         let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
@@ -308,7 +308,7 @@ fn name_of(hex: &str) -> Option<BlobName> {
     BlobName::new(String::from_utf8(bytes).ok()?).ok()
 }
 
-fn path_of(kept: &Path, name: &BlobName) -> PathBuf {
+pub(crate) fn path_of(kept: &Path, name: &BlobName) -> PathBuf {
     let hex = hex_of(name);
     let mut path = kept.to_owned();
     let mut rest = hex.as_str();

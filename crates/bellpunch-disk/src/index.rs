@@ -181,6 +181,12 @@ impl Index {
         }
     }
 
+    /// The commits that are remembered, the oldest first.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn commits(&self) -> Vec<(CommitId, Timestamp)> {
+        self.order.iter().filter_map(|id| Some((*id, self.applied(*id)?))).collect()
+    }
+
     /// Makes a durable change visible.
     pub(crate) fn change(&mut self, partition: &Partition, key: &RecordKey, change: Change) {
         let shelf = self.shelves.entry(partition.clone()).or_default();

@@ -74,6 +74,8 @@ struct Image {
 struct Progress {
     index: Index,
     store: Option<u64>,
+    /// The oldest segment.
+    first: Option<u32>,
     /// The number of the next batch, once one was seen.
     batch: Option<u64>,
     /// The last whole batch: its segment, where it begins, where it ends.
@@ -113,8 +115,10 @@ pub(crate) fn recover(files: &dyn Files, clock: &dyn Clock) -> Result<Recovered,
         }
         before = Some(number);
         let image = read_segment(files, number)?;
-        if progress.store.is_none() && numbers.len() == 1 && unfinished(&image.bytes) {
-            // The folder's first segment was being made when the process ended.
+        let alone = numbers.len() == 1 && closed.is_none();
+        if alone && unfinished(&image.bytes) {
+            // The folder's first segment was being made when the process ended; one that was closed
+            // in order had been made.
             let name = segment_name(number);
             files.remove(&name).map_err(|cause| refused("remove an unfinished segment", &cause))?;
             return fresh(files, clock);
@@ -171,6 +175,7 @@ impl Progress {
     /// Replays a segment, or looks through it for what must not be there.
     fn segment(&mut self, image: &Image) -> Result<(), OpenError> {
         let number = image.number;
+        self.first.get_or_insert(number);
         if let Some(header) = SegmentHeader::decode(&image.bytes) {
             if FORMAT < header.format {
                 let found = header.format;
@@ -210,7 +215,11 @@ impl Progress {
             self.bad = Some(bad);
             return Ok(offset);
         };
-        if next.is_some_and(|next| next != header.number) {
+        // The log goes on in another segment only after a batch in this one. So if the first batch
+        // is not in the oldest segment, that was cut; which number was its first, nobody knows.
+        let oldest = self.first == Some(number);
+        let follows = next.map_or(oldest, |next| next == header.number);
+        if !follows {
             return Err(damaged(number, offset, "batches before it are missing"));
         }
         let start = offset.saturating_add(BATCH_HEADER_BYTES);

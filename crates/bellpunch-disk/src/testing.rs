@@ -4,12 +4,47 @@
 //! folder as it would be after losing power at any point of that order. Why a record and not
 //! random failures: every prefix can be tried.
 
+pub mod fuzzing;
+mod recovered;
+
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use crate::files::{File, Files};
+
+pub use recovered::{Dump, Recovered};
+
+thread_local! {
+    static UNCHECKED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// While one lives, its thread takes every checksum of the log for right. With it a test shows that
+/// it would notice if one was not compared, and a decoder is fed what checksums keep from it.
+#[derive(Debug)]
+pub struct Unchecked(PhantomData<*const ()>);
+
+impl Unchecked {
+    /// Takes them for right from now on.
+    #[must_use]
+    pub fn begin() -> Self {
+        UNCHECKED.with(|count| count.set(count.get().saturating_add(1)));
+        Self(PhantomData)
+    }
+}
+
+impl Drop for Unchecked {
+    fn drop(&mut self) {
+        UNCHECKED.with(|count| count.set(count.get().saturating_sub(1)));
+    }
+}
+
+pub(crate) fn unchecked() -> bool {
+    UNCHECKED.with(|count| 0 < count.get())
+}
 
 /// One recorded step.
 #[derive(Clone, Debug, Eq, PartialEq)]

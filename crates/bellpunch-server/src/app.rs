@@ -219,7 +219,7 @@ impl App {
     }
 
     /// A web page must not reach a server on loopback under a name of its own (DNS rebinding).
-    fn host_allowed(&self, head: &Parts) -> bool {
+    pub(crate) fn host_allowed(&self, head: &Parts) -> bool {
         let named = head.headers.get_all(HOST).iter().map(|value| value.to_str().ok());
         let named: Vec<Option<&str>> = match head.uri.authority() {
             Some(authority) => named.chain([Some(authority.as_str())]).collect(),

@@ -28,7 +28,7 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Commands in a list.
 const COMMANDS_MAX: usize = 64;
 /// Commands in a batch.
-const BATCH_MAX: usize = 1_000;
+pub(crate) const BATCH_MAX: usize = 1_000;
 
 /// Commands that take units: none of them takes 0.
 const TAKING: [&str; 4] = ["quotas.consume", "policies.consume", "checks.consume", "holds.create"];
@@ -282,7 +282,7 @@ fn unconditional(head: &Parts) -> Result<(), Problem> {
 }
 
 /// The commands of a list or a batch, each an object with its name under `command`.
-fn listed(
+pub(crate) fn listed(
     app: &App,
     mut body: Map<String, Value>,
     count_max: usize,
@@ -300,9 +300,9 @@ fn listed(
     Ok(items.into_iter().enumerate().map(|(index, item)| listed_one(app, index, item)).collect())
 }
 
-struct Listed {
-    prepared: Prepared,
-    key: Option<IdempotencyKey>,
+pub(crate) struct Listed {
+    pub(crate) prepared: Prepared,
+    pub(crate) key: Option<IdempotencyKey>,
 }
 
 fn listed_one(app: &App, index: usize, item: Value) -> Result<Listed, Problem> {

@@ -33,6 +33,8 @@ mod blob;
 mod call;
 mod config;
 mod connection;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod headers;
 mod json;
 mod list;

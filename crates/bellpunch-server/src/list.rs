@@ -50,11 +50,11 @@ fn page_ask(ask: &Ask<'_>, filters: &[&'static str]) -> Result<PageAsk, Problem>
 }
 
 /// Cursors are opaque: an id may have any character.
-fn sealed(id: &str) -> String {
+pub(crate) fn sealed(id: &str) -> String {
     URL_SAFE_NO_PAD.encode(id)
 }
 
-fn opened(cursor: &str) -> Result<String, Problem> {
+pub(crate) fn opened(cursor: &str) -> Result<String, Problem> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
     bytes
         .and_then(|bytes| String::from_utf8(bytes).ok())

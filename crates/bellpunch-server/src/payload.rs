@@ -183,7 +183,7 @@ async fn decoded(app: &App, body: Incoming) -> Result<(Bytes, Option<String>), P
 }
 
 /// The SHA-256 of `Content-Digest` or `Repr-Digest` (RFC 9530). Other algorithms are not looked at.
-fn expected_digest(headers: &HeaderMap) -> Result<Option<[u8; 32]>, Problem> {
+pub(crate) fn expected_digest(headers: &HeaderMap) -> Result<Option<[u8; 32]>, Problem> {
     let mut found = None;
     for name in [CONTENT_DIGEST, REPR_DIGEST] {
         for line in headers.get_all(&name) {
@@ -414,7 +414,7 @@ async fn checked(
 
 /// What of a payload is wanted.
 #[derive(Debug, Eq, PartialEq)]
-enum Ranged {
+pub(crate) enum Ranged {
     All,
     /// From the first to before the second.
     Part(u64, u64),
@@ -422,7 +422,7 @@ enum Ranged {
 }
 
 /// One range of bytes (RFC 9110, 14.2). Several, or other units, mean all, as the RFC allows.
-fn range(headers: &HeaderMap, size: u64) -> Ranged {
+pub(crate) fn range(headers: &HeaderMap, size: u64) -> Ranged {
     let mut lines = headers.get_all(RANGE).iter();
     let line = lines.next().and_then(|line| line.to_str().ok());
     let (Some(line), None) = (line, lines.next()) else { return Ranged::All };
@@ -441,6 +441,8 @@ fn range(headers: &HeaderMap, size: u64) -> Ranged {
             Ranged::Part(first, last.saturating_add(1).min(size))
         }
         (None, Some(0)) if first.is_empty() => Ranged::Beyond,
+        // Of nothing there is no part that `Content-Range` could name.
+        (None, Some(_)) if first.is_empty() && size == 0 => Ranged::All,
         (None, Some(count)) if first.is_empty() => Ranged::Part(size.saturating_sub(count), size),
         (Some(_) | None, _) => Ranged::All,
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bellpunch::RecordKey;
 use bellpunch::executor::{Input, Op, ReadResult};
 use bellpunch::store::{Commit, CommitId, CommitResult, Failure, FailureKind, Resolution};
 
@@ -44,6 +45,7 @@ impl World {
         let arrives = stalled.saturating_add(way);
         let cut = self.fault(FaultKind::CutStore, node).is_some();
         let mut items = Vec::new();
+        let commits = self.torn_apart(commits);
         for (place, (op, commit)) in commits.into_iter().enumerate() {
             let fate = self.fate((node, cut), &commit, &mut rng);
             let (records, writes) = (commit.preconditions.len(), commit.writes.len());
@@ -79,6 +81,33 @@ impl World {
             items.push(Item { op, commit, fate, arrived, clock_arrived, result: None });
         }
         self.calls.insert(number, Call { node, life, items, applied: 0 });
+    }
+
+    /// A driver that is wrong writes the outcomes of keys in commits of their own, before the
+    /// effects they are outcomes of.
+    fn torn_apart(&self, commits: Vec<(Op, Arc<Commit>)>) -> Vec<(Op, Arc<Commit>)> {
+        if self.case.settings.defect != "outcome_apart" {
+            return commits;
+        }
+        let mut all = Vec::new();
+        for (op, commit) in commits {
+            let is_outcome = |key: &RecordKey| key.kind.name() == "outcomes";
+            let part = |outcomes: bool| {
+                let mut part = (*commit).clone();
+                part.writes.retain(|write| is_outcome(&write.key) == outcomes);
+                part.preconditions.retain(|one| is_outcome(&one.key) == outcomes);
+                part
+            };
+            let (outcomes, mut effect) = (part(true), part(false));
+            if !outcomes.writes.is_empty() && !effect.writes.is_empty() {
+                effect.id = CommitId::new(commit.id.bits() ^ 1);
+                all.push((Op::MAX, Arc::new(outcomes)));
+                all.push((op, Arc::new(effect)));
+            } else {
+                all.push((op, commit));
+            }
+        }
+        all
     }
 
     /// The clock that deadlines are compared with.
@@ -233,14 +262,16 @@ impl World {
     /// The reply of a call reaches the node.
     pub(crate) fn landed(&mut self, number: u64) {
         let Some(call) = self.calls.remove(&number) else { return };
-        if self.case.settings.store == StoreKind::Exclusive
-            && self.node(call.node).life == call.life
-        {
+        let alive = self.node(call.node).life == call.life;
+        let unsynced = self.case.settings.defect == "ack_unsynced";
+        if self.case.settings.store == StoreKind::Exclusive && alive && !unsynced {
             self.store.sync(call.applied);
         }
         for item in call.items {
             let result = item.result.expect("all have landed");
-            self.deliver((call.node, call.life), Input::Committed { op: item.op, result });
+            if item.op != Op::MAX {
+                self.deliver((call.node, call.life), Input::Committed { op: item.op, result });
+            }
         }
     }
 
@@ -329,7 +360,12 @@ impl World {
         let result = if away {
             Err(Failure::new(FailureKind::Unavailable, "the simulated store is away"))
         } else {
-            Ok(self.store.resolve(id))
+            Ok(match self.store.resolve(id) {
+                Resolution::Applied if self.case.settings.defect == "resolution_wrong" => {
+                    Resolution::NotApplied
+                }
+                truth => truth,
+            })
         };
         match result {
             Ok(Resolution::Applied) => self.reached("unknown_applied"),

@@ -131,18 +131,44 @@ fn amount(fault: FaultKind, settings: &Settings, rng: &mut Rng) -> i64 {
     }
 }
 
+/// Whether every changing command has an idempotency key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Keys {
+    Always,
+    Some,
+}
+
+/// Faults after which a client may never hear of a command.
+const LOSES_CALLERS: &[FaultKind] = &[
+    FaultKind::Crash,
+    FaultKind::Drain,
+    FaultKind::CutClients,
+    FaultKind::DropRequest,
+    FaultKind::DropReply,
+    FaultKind::Newer,
+];
+
 /// A case from a seed.
 #[must_use]
 pub fn random(seed: u64) -> Case {
     let mut rng = Rng::of(seed, "case", 0);
     let settings = settings(&mut rng);
-    let steps = steps(&settings, &mut rng);
-    let faults = episodes(&settings, &mut rng);
+    let keys = if rng.chance(200) { Keys::Some } else { Keys::Always };
+    let settings = match keys {
+        // Who hears nothing of a command without a key can never know: only the engine may.
+        Keys::Some => Settings { ids_max: 65_536, patience: 60 * SECOND, ..settings },
+        Keys::Always => settings,
+    };
+    let steps = steps(&settings, keys, &mut rng);
+    let faults = episodes(&settings, keys, &mut rng);
     Case { seed, generator: "random".to_owned(), settings, steps, faults }
 }
 
-fn episodes(settings: &Settings, rng: &mut Rng) -> Vec<Episode> {
-    let all = faults_of(settings);
+fn episodes(settings: &Settings, keys: Keys, rng: &mut Rng) -> Vec<Episode> {
+    let mut all = faults_of(settings);
+    if keys == Keys::Some {
+        all.retain(|fault| !LOSES_CALLERS.contains(fault));
+    }
     // Some worlds are well.
     let kinds = if rng.chance(100) { 0 } else { rng.between(1, 9) };
     let mut faults = Vec::new();
@@ -167,14 +193,14 @@ fn episodes(settings: &Settings, rng: &mut Rng) -> Vec<Episode> {
     faults
 }
 
-fn steps(settings: &Settings, rng: &mut Rng) -> Vec<Step> {
+fn steps(settings: &Settings, keys: Keys, rng: &mut Rng) -> Vec<Step> {
     let clients = *rng.pick(&[1, 2, 4, 8, 16, 32]);
     let partitions = *rng.pick(&[1, 1, 1, 2, 3]);
     let mut domains: Vec<Domain> = DOMAINS.iter().copied().filter(|_| rng.chance(500)).collect();
     if domains.is_empty() {
         domains.push(*rng.pick(&DOMAINS));
     }
-    let keyless = 0;
+    let keyless = if keys == Keys::Some { 400 } else { 0 };
     let mut steps = Vec::new();
     let mut number = 0_u64;
     for partition in 0..partitions {

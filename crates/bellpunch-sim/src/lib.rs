@@ -21,6 +21,7 @@ pub mod counts;
 pub mod generate;
 pub mod kept;
 mod node;
+pub mod planted;
 pub mod quiet;
 pub mod report;
 pub mod rng;

@@ -14,6 +14,7 @@ use bellpunch_sim::campaign::{
 };
 use bellpunch_sim::case::Case;
 use bellpunch_sim::kept::Kept;
+use bellpunch_sim::planted::{BUGS, Bug, Place};
 use bellpunch_sim::report::{self, Facts, Found};
 use bellpunch_sim::shrink::Shrinking;
 use bellpunch_sim::trace::Trace;
@@ -130,8 +131,8 @@ fn print(text: &str) {
 fn main() -> ExitCode {
     let args = Args::parse();
     quiet::install();
-    if !cfg!(feature = "planted") && !args.planted.is_empty() {
-        print("--planted needs a build with `--features planted`\n");
+    if let Err(text) = known(&args) {
+        print(&format!("{text}\n"));
         return ExitCode::from(2);
     }
     // One name for the whole of a process.
@@ -150,6 +151,24 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// A bug that nobody knows would never be found.
+fn known(args: &Args) -> Result<(), String> {
+    let of_store = |bug: &&Bug| matches!(bug.place, Place::Store | Place::Driver);
+    let (defects, plants): (Vec<&Bug>, Vec<&Bug>) = BUGS.iter().partition(of_store);
+    for (option, asked, known) in
+        [("defect", &args.defect, defects), ("planted", &args.planted, plants)]
+    {
+        let names: Vec<&str> = known.iter().map(|bug| bug.name).collect();
+        if !asked.is_empty() && !names.contains(&asked.as_str()) {
+            return Err(format!("--{option} is one of {}", names.join(", ")));
+        }
+    }
+    if !cfg!(feature = "planted") && !args.planted.is_empty() {
+        return Err("--planted needs a build with `--features planted`".to_owned());
+    }
+    Ok(())
 }
 
 /// One call of the program.

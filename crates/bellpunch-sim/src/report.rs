@@ -14,6 +14,10 @@ use crate::situations::REQUIRED;
 
 /// Lines of a story, at most: the beginning and the end of a longer one.
 const STORY_MAX: usize = 60;
+/// Lines of what was seen.
+const SEEN_MAX: usize = 12;
+/// Where these are wrapped.
+const WRAP_AT: usize = 100;
 /// Characters of a line.
 const LINE_MAX: usize = 170;
 
@@ -79,8 +83,9 @@ pub fn failure(found: &Found<'_>) -> String {
         kinds(&shrunk.faults)
     );
     let seen = report.violations.first().map_or(failure.text.as_str(), |first| &first.text);
-    for (place, line) in seen.lines().take(8).enumerate() {
-        let _ = writeln!(text, "{}{}", if place == 0 { "seen  " } else { "      " }, short(line));
+    let seen = seen.lines().flat_map(wrapped);
+    for (place, line) in seen.take(SEEN_MAX).enumerate() {
+        let _ = writeln!(text, "{}{line}", if place == 0 { "seen  " } else { "      " });
     }
     for line in story(report) {
         let _ = writeln!(text, "{line}");
@@ -107,6 +112,23 @@ fn short(line: &str) -> String {
     }
     let kept: String = line.chars().take(LINE_MAX.saturating_sub(1)).collect();
     format!("{kept}…")
+}
+
+/// A long line as several.
+fn wrapped(line: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in line.split(' ') {
+        let last = lines.last().map_or(0, String::len);
+        if 0 < last && WRAP_AT < last.saturating_add(word.len()) {
+            lines.push(String::new());
+        }
+        let Some(last) = lines.last_mut() else { continue };
+        if !last.is_empty() {
+            last.push(' ');
+        }
+        last.push_str(word);
+    }
+    lines
 }
 
 /// Seconds with six places.
@@ -161,17 +183,125 @@ fn story(report: &Report) -> Vec<String> {
     lines
 }
 
-/// Situations in the order and the groups in which they are required, then all others.
-fn groups(totals: &Totals) -> Vec<(&'static str, u64)> {
-    REQUIRED
-        .iter()
-        .map(|name| (*name, totals.situations.get(*name).copied().unwrap_or_default()))
-        .collect()
-}
+/// The groups that reports show situations in; what is in none comes last.
+const GROUPS: &[(&str, &[&str])] = &[
+    (
+        "batches",
+        &[
+            "batch_of_many",
+            "batch_full",
+            "batch_order_matters",
+            "batch_reject_on_draft",
+            "load_mid_decide",
+            "multi_mixed",
+            "hot_and_cold",
+        ],
+    ),
+    (
+        "keys",
+        &[
+            "same_key_one_batch",
+            "same_key_two_nodes",
+            "same_key_other_body",
+            "replay_after_crash",
+            "replay_of_rejection",
+            "key_at_retention",
+        ],
+    ),
+    (
+        "conflicts",
+        &[
+            "conflict_once",
+            "conflict_flips",
+            "conflict_bound",
+            "reject_contended",
+            "stale_cache_caught",
+            "two_nodes_one_record",
+            "two_nodes_apart",
+            "write_skew_refused",
+            "torn_read_caught",
+        ],
+    ),
+    (
+        "unknowns",
+        &[
+            "unknown_applied",
+            "unknown_absent",
+            "unknown_id_gone",
+            "late_effect",
+            "retry_elsewhere",
+            "rejection_lost",
+        ],
+    ),
+    (
+        "time",
+        &[
+            "expired_in_queue",
+            "expired_in_store",
+            "expiry_exact",
+            "deadline_splits_batch",
+            "clock_back",
+            "clock_forward",
+            "clock_forward_undone",
+            "clock_ahead",
+            "skew_margin",
+            "pause_past_deadline",
+        ],
+    ),
+    (
+        "crashes",
+        &[
+            "crash_before_commit",
+            "crash_after_commit",
+            "crash_half_replied",
+            "tail_lost",
+            "torn_tail",
+            "corrupt_stopped",
+            "drain_with_queue",
+            "waiter_gone",
+            "old_and_new",
+            "newer_refused",
+        ],
+    ),
+    (
+        "outages",
+        &[
+            "cut_from_store",
+            "healed_with_queue",
+            "overloaded",
+            "throttled",
+            "degraded_open",
+            "degraded_local",
+            "fail_closed",
+        ],
+    ),
+    (
+        "limits and tickets",
+        &[
+            "last_unit",
+            "limit_lowered",
+            "one_limit_of_many",
+            "evict_pressure",
+            "revoke_vs_use",
+            "hold_expiry_vs_capture",
+            "upload_vs_complete",
+        ],
+    ),
+];
 
-fn others(totals: &Totals) -> Vec<(&str, u64)> {
-    let others = totals.situations.iter().filter(|(name, _)| !REQUIRED.contains(&name.as_str()));
-    others.map(|(name, count)| (name.as_str(), *count)).collect()
+/// All situations that were reached, or have to be, by group.
+fn grouped_situations(totals: &Totals) -> Vec<(&'static str, Vec<(String, u64)>)> {
+    let mut all = totals.situations.clone();
+    for name in REQUIRED {
+        all.entry((*name).to_owned()).or_default();
+    }
+    let mut groups = Vec::new();
+    for (title, names) in GROUPS {
+        let found = names.iter().filter_map(|name| all.remove_entry(*name));
+        groups.push((*title, found.collect()));
+    }
+    groups.push(("other", all.into_iter().collect()));
+    groups
 }
 
 /// What was counted, by name.
@@ -180,11 +310,11 @@ pub fn counted(totals: &Totals) -> Vec<(&'static str, u64)> {
     let counts = &totals.counts;
     vec![
         ("seeds", totals.seeds),
-        ("seeds run twice, with equal traces", totals.twice),
+        ("seeds run twice with equal traces", totals.twice),
         ("histories", counts.histories),
         ("histories decided", counts.decided),
         ("commands sent", counts.sent),
-        ("of these, retries with a key", counts.retried),
+        ("retries with a key among these", counts.retried),
         ("accepted", counts.accepted),
         ("replayed", counts.replayed),
         ("rejected", counts.rejected),
@@ -205,15 +335,15 @@ fn listed<T: AsRef<str>>(text: &mut String, title: &str, counts: &[(T, u64)]) {
     let _ = writeln!(text, "{title}");
     let mut line = String::from(" ");
     for (name, count) in counts {
-        let item = format!(" {} {count}", name.as_ref());
+        let item = format!(" {} {}", name.as_ref(), grouped(*count));
         if 100 < line.len().saturating_add(item.len()) {
             let _ = writeln!(text, "{line}");
             line = String::from(" ");
         }
         line.push_str(&item);
-        line.push(',');
+        line.push_str(" ·");
     }
-    let _ = writeln!(text, "{}", line.trim_end_matches(','));
+    let _ = writeln!(text, "{}", line.trim_end_matches(" ·"));
 }
 
 /// The sums of a campaign as text.
@@ -222,8 +352,9 @@ pub fn summary(totals: &Totals) -> String {
     let mut text = String::new();
     listed(&mut text, "counted", &counted(totals));
     listed(&mut text, "faults that began", &sorted(&totals.counts.faults));
-    listed(&mut text, "situations that are required", &groups(totals));
-    listed(&mut text, "other situations", &others(totals));
+    for (title, counts) in grouped_situations(totals) {
+        listed(&mut text, &format!("situations: {title}"), &counts);
+    }
     listed(&mut text, "rules broken, in seeds", &sorted(&totals.rules));
     text
 }
@@ -269,8 +400,9 @@ pub fn page(totals: &Totals, facts: &Facts) -> String {
     let _ = writeln!(text, "Again: `cargo xtask campaign {} --seed {first:#x}`\n", totals.seeds);
     table(&mut text, ("counted", "number"), &counted(totals));
     table(&mut text, ("fault", "began"), &sorted(&totals.counts.faults));
-    table(&mut text, ("required situation", "reached"), &groups(totals));
-    table(&mut text, ("other situation", "reached"), &others(totals));
+    for (title, counts) in grouped_situations(totals) {
+        table(&mut text, (&format!("situation: {title}"), "reached"), &counts);
+    }
     table(&mut text, ("rule broken", "seeds"), &sorted(&totals.rules));
     if !missing.is_empty() {
         let _ = writeln!(text, "Missing: {}\n", missing.join(", "));

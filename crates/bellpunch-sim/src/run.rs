@@ -57,19 +57,19 @@ pub fn run(case: &Case, trace: Trace) -> Report {
     let mut shown = Vec::new();
     if world.violations.is_empty() {
         let judgement = judge::<State>(&history);
-        let mut broken = judgement.violations.iter();
-        match judgement.verdict {
-            Verdict3::Pass => {}
-            Verdict3::Fail => {
-                let rule = broken.next().map_or("history", |first| first.rule);
-                shown = judgement.violations.iter().flat_map(|broken| broken.ops.clone()).collect();
-                world.violated(rule, judgement.to_string());
-            }
-            Verdict3::Inconclusive => {
-                counts.decided = 0;
-                world.violated("undecided", judgement.to_string());
-            }
+        let lines: Vec<String> = match judgement.verdict {
+            Verdict3::Pass => Vec::new(),
+            Verdict3::Fail => judgement.violations.iter().map(ToString::to_string).collect(),
+            Verdict3::Inconclusive => judgement.undecided,
+        };
+        if judgement.verdict == Verdict3::Inconclusive {
+            counts.decided = 0;
         }
+        if judgement.verdict != Verdict3::Pass {
+            let rule = judgement.violations.first().map_or("undecided", |first| first.rule);
+            world.violated(rule, lines.join("\n"));
+        }
+        shown = judgement.violations.into_iter().flat_map(|broken| broken.ops).collect();
     }
     Report {
         violations: std::mem::take(&mut world.violations),

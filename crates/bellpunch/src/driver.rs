@@ -7,17 +7,17 @@
 //! caller that goes away, or a slow store call, holds up nobody.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
-use bellpunch_core::{DUE_MAX, Due, Partition, RecordKey, Request, Timestamp};
+use bellpunch_core::{DUE_MAX, Due, Partition, RecordKey, Request, Timestamp, planted};
 use bellpunch_store::{BoxFuture, Clock, CommitResult, Failure, FailureKind, Scan, Store};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot};
 
 use crate::api::COMMIT_MICROS;
 use crate::executor::{Caller, Executor, Input, Op, Output, ReadResult};
-use crate::{AnyOutcome, EngineConfig, EngineStats, Error, Histogram};
+use crate::runtime::{Instant, Mutex, MutexGuard, mpsc, oneshot, select, sleep, spawn};
+use crate::{AnyOutcome, EngineConfig, EngineStats, Error, ErrorKind, Histogram};
 
 /// Messages that wait for a shard; above it, `overloaded`.
 pub(crate) const INBOX_MAX: usize = 65_536;
@@ -48,6 +48,8 @@ struct Shard {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     waiters: BTreeMap<Caller, oneshot::Sender<Answer>>,
+    /// What is told once it is counted.
+    replies: Vec<(Caller, Answer)>,
     drained: Vec<oneshot::Sender<()>>,
     stats: Arc<Mutex<EngineStats>>,
     watch: Watch,
@@ -90,12 +92,26 @@ pub(crate) fn start(
         store,
         clock,
         waiters: BTreeMap::new(),
+        replies: Vec::new(),
         drained: Vec::new(),
         stats: Arc::clone(&stats),
         watch: Watch::default(),
     };
-    tokio::spawn(shard.run(inbox));
+    spawn(shard.run(inbox));
     (sender, stats)
+}
+
+/// Waits for messages. One that is dropped has taken none: the loop drops it whenever something
+/// else comes first.
+async fn receive(inbox: &mut mpsc::Receiver<Message>, messages: &mut Vec<Message>) -> usize {
+    if planted!("message_lost") {
+        let mut held = Vec::new();
+        let taken = inbox.recv_many(&mut held, TAKE_MAX).await;
+        sleep(std::time::Duration::from_millis(1)).await;
+        messages.append(&mut held);
+        return taken;
+    }
+    inbox.recv_many(messages, TAKE_MAX).await
 }
 
 impl Shard {
@@ -103,8 +119,8 @@ impl Shard {
         let mut pending = Pending::new();
         let mut messages = Vec::with_capacity(TAKE_MAX);
         let mut open = true;
-        while open || !pending.is_empty() {
-            tokio::select! {
+        while open || !(pending.is_empty() || planted!("ends_early")) {
+            select! {
                 Some(done) = pending.next(), if !pending.is_empty() => {
                     let now = self.watch.read(&*self.clock);
                     self.watch.commits(&done, now);
@@ -112,7 +128,7 @@ impl Shard {
                         self.executor.handle(input, now);
                     }
                 }
-                taken = inbox.recv_many(&mut messages, TAKE_MAX), if open => {
+                taken = receive(&mut inbox, &mut messages), if open => {
                     open = 0 < taken;
                     let now = self.watch.read(&*self.clock);
                     for message in messages.drain(..) {
@@ -121,7 +137,11 @@ impl Shard {
                 }
             }
             self.work(&mut pending);
+            if planted!("drain_drops") && !self.drained.is_empty() {
+                return;
+            }
         }
+        debug_assert!(self.waiters.is_empty(), "all that was taken has been answered");
     }
 
     fn take(&mut self, message: Message, now: Timestamp) {
@@ -130,7 +150,12 @@ impl Shard {
                 self.waiters.insert(caller, reply);
                 Input::Arrived { caller, partition, request }
             }
-            Message::GaveUp { partition, caller } => Input::GaveUp { caller, partition },
+            Message::GaveUp { partition, caller } => {
+                if planted!("unknown_as_failed") {
+                    self.reply(caller, Err(Error::new(ErrorKind::TimedOut, "nobody asked")));
+                }
+                Input::GaveUp { caller, partition }
+            }
             Message::Drain(done) => {
                 self.drained.push(done);
                 Input::Drain
@@ -139,18 +164,27 @@ impl Shard {
         self.executor.handle(input, now);
     }
 
+    fn reply(&mut self, caller: Caller, result: Answer) {
+        let first = || self.waiters.keys().next().copied().unwrap_or(caller);
+        let caller = if planted!("reply_swapped") { first() } else { caller };
+        // A caller that went away does not mind.
+        if let Some(waiter) = self.waiters.remove(&caller) {
+            let _ = waiter.send(result);
+        }
+    }
+
     /// Does what the executor asks for. All its commits travel in one call of the store.
     fn work(&mut self, pending: &mut Pending) {
-        let (mut ops, mut commits) = (Vec::new(), Vec::new());
+        let (mut ops, mut commits, mut drained) = (Vec::new(), Vec::new(), false);
         while let Some(output) = self.executor.poll() {
             match output {
-                Output::Reply { caller, result } => {
-                    // A caller that went away does not mind.
-                    if let Some(waiter) = self.waiters.remove(&caller) {
-                        let _ = waiter.send(result);
-                    }
-                }
+                Output::Reply { caller, result } => self.replies.push((caller, result)),
                 Output::Commit { op, commit } => {
+                    if planted!("ack_early") {
+                        let result = CommitResult::Committed { at: commit.now };
+                        let early = Input::Committed { op, result };
+                        pending.push(Box::pin(std::future::ready(early.into())));
+                    }
                     ops.push(op);
                     commits.push(commit);
                 }
@@ -169,19 +203,16 @@ impl Shard {
                     }));
                 }
                 Output::Wake { op, after } => pending.push(Box::pin(async move {
-                    tokio::time::sleep(after).await;
+                    sleep(after).await;
                     Input::Woke { op }.into()
                 })),
-                Output::Drained => {
-                    for done in self.drained.drain(..) {
-                        let _ = done.send(());
-                    }
-                }
+                Output::Drained => drained = true,
             }
         }
-        if !ops.is_empty() {
+        let gone = || self.waiters.values().any(oneshot::Sender::is_closed);
+        if !(ops.is_empty() || planted!("gone_cancels") && gone()) {
             let store = Arc::clone(&self.store);
-            let (now, begun) = (self.watch.read(&*self.clock), tokio::time::Instant::now());
+            let (now, begun) = (self.watch.read(&*self.clock), Instant::now());
             pending.push(Box::pin(async move {
                 let results = store.commit(commits).await;
                 assert_eq!(results.len(), ops.len(), "a store answers each commit");
@@ -196,6 +227,24 @@ impl Shard {
             clock_skew_nanos: self.watch.clock_skew_nanos,
             ..self.executor.stats()
         };
+        self.tell();
+        if drained {
+            while let Some(done) = self.drained.pop() {
+                let _ = done.send(());
+                if planted!("wake_lost") {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Tells the callers. Whoever is told finds it among the counts.
+    fn tell(&mut self) {
+        let mut replies = std::mem::take(&mut self.replies);
+        for (caller, result) in replies.drain(..) {
+            self.reply(caller, result);
+        }
+        self.replies = replies;
     }
 }
 

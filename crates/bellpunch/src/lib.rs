@@ -25,6 +25,7 @@ mod clock;
 mod driver;
 mod engine;
 pub mod executor;
+mod runtime;
 mod sweep;
 
 pub use api::{

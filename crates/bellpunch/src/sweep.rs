@@ -9,6 +9,7 @@ use bellpunch_core::{Partition, RecordId, sweep};
 use bellpunch_store::{Kind, Scan};
 
 use crate::engine::Sweeping;
+use crate::runtime::{sleep, spawn};
 use crate::{CallOptions, Engine, EngineConfig, Error};
 
 /// Records removed by one command.
@@ -19,9 +20,9 @@ const PARTITIONS_MAX: usize = 100;
 /// Starts the sweeper's task; it ends with the engine.
 pub(crate) fn start(config: &EngineConfig, sweeping: Sweeping) {
     let (every, skew) = (config.sweep_every, config.clock_skew_max);
-    tokio::spawn(async move {
+    spawn(async move {
         loop {
-            tokio::time::sleep(every).await;
+            sleep(every).await;
             let Some(engine) = sweeping.engine() else { return };
             // What fails now is found again by the next round.
             let _ = round(&engine, skew).await;

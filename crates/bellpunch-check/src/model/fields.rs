@@ -1,7 +1,7 @@
 //! Reading the content of a command, and writing verdicts.
 //!
-//! Invariant: nothing here knows a rule. A field that is absent and one that is `null` are the
-//! same, as they are to the rules.
+//! Invariant: nothing here knows a rule. Of a content, a field that is absent and one that is `null` are the
+//! same, as they are to the rules; of an answer, a field that is stated as `null` must be absent.
 
 use std::collections::BTreeSet;
 
@@ -150,4 +150,10 @@ pub(crate) fn shown(at: Nanos) -> Value {
 pub(crate) fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
     let there = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Value::Object(there.collect::<Map<_, _>>())
+}
+
+/// An object of fields that are there, and of `null` for those that must not be.
+pub(crate) fn stated<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    let all = fields.map(|(name, value)| (name.to_owned(), value.unwrap_or_default()));
+    Value::Object(all.into_iter().collect::<Map<_, _>>())
 }

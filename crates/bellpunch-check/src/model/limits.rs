@@ -12,6 +12,8 @@
 //! * `version` of a record in a reply. (It is counted for `if_version`, of quotas and policies;
 //!   after housekeeping, or where some was not seen, [`Limits::told`] puts it right.)
 //! * `totals.pruned` of a quota, which housekeeping changes.
+//! * `window_ns` of a quota, for people.
+//! * `reset_at` of a token bucket without debt: it is full, and says what a use now would give.
 //! * `reason` of an `invalid_request` or `invalid_units`: a text for people.
 //! * of the records that were written `key_counts/…`, and counters that were removed to make room
 //!   for a new key: what was swept before decides it ([`Limits::states`]).
@@ -19,7 +21,6 @@
 mod admission;
 mod calendar;
 mod charges;
-mod charging;
 mod counter;
 mod hold;
 mod open;
@@ -163,11 +164,13 @@ impl Limits {
             "holds.read" => self.read_hold(call),
             "charges.refund" => self.refund_charge(call),
             "charges.read" => self.read_charge(call),
-            "counters.sweep"
-            | "inline_counters.sweep"
-            | "local_counters.sweep"
-            | "holds.sweep"
-            | "charges.sweep" => return Verdict::Housekeeping,
+            "charges.sweep" => {
+                self.sweep_charges(call);
+                return Verdict::Housekeeping;
+            }
+            "counters.sweep" | "inline_counters.sweep" | "local_counters.sweep" | "holds.sweep" => {
+                return Verdict::Housekeeping;
+            }
             _ => return Verdict::NotModelled,
         };
         match answer {

@@ -1,6 +1,6 @@
 //! Tickets: one-time rights, one command after the other.
 //!
-//! Every field of every reply and refusal is stated, but for the words for people (`reason` of an
+//! Every field of every reply and refusal is stated (as `null` if it must be absent), but for the words for people (`reason` of an
 //! `invalid_request`), the `secret` beside the receipt, and unknown fields of a command. Which of
 //! several senseless fields is named is stated as far as one command has one.
 //!
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::fields::{
     DAY, Refusal, Writes, after, count, digest, duration, field, flag, is_undrawn, needed, object,
-    record, refuse, senseless, shown, span, text, undrawn, verdict,
+    record, refuse, senseless, shown, span, stated, text, undrawn, verdict,
 };
 use super::others::Currencies;
 use super::{Call, Verdict};
@@ -164,7 +164,7 @@ impl Ticket {
             }
             Some(End::Expired) | None => {}
         }
-        object([
+        stated([
             ("id", Some(json!(id))),
             ("holder", self.holder.as_ref().map(|holder| json!(holder))),
             ("audience", Some(json!(self.audience))),
@@ -225,6 +225,11 @@ fn version_fits(args: &Value, version: u64) -> Result<(), Refusal> {
     if fits { Ok(()) } else { refuse("version_mismatch", json!({ "version": version })) }
 }
 
+/// A reply that is a ticket, without a secret beside it.
+fn shown_alone(ticket: Value) -> Value {
+    json!({ "ticket": ticket, "secret_withheld": null })
+}
+
 fn index_of(holder: &str, audience: &str) -> String {
     record("ticket_issues", &[holder, audience])
 }
@@ -243,7 +248,7 @@ impl Tickets {
             "tickets.expire" => self.expire(call),
             "tickets.read" => self
                 .find(call)
-                .map(|(id, ticket)| (json!({ "ticket": ticket.show(id, call.at) }), Writes::new())),
+                .map(|(id, ticket)| (shown_alone(ticket.show(id, call.at)), Writes::new())),
             _ => return Verdict::NotModelled,
         })
     }
@@ -273,7 +278,7 @@ impl Tickets {
         if let Some(holder) = ticket.holder.as_ref().filter(|_| was_pending) {
             writes.insert(index_of(holder, &ticket.audience));
         }
-        let reply = json!({ "ticket": ticket.show(id, call.at) });
+        let reply = shown_alone(ticket.show(id, call.at));
         self.tickets.insert(id.to_owned(), ticket);
         (reply, writes)
     }
@@ -570,4 +575,10 @@ fn issue_limit(args: &Value) -> Result<Option<(usize, Nanos)>, Refusal> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_arguments,
+    reason = "a test that panics has failed"
+)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Uploads: create, publish, complete, download, under a quota; one command after the other.
 //!
-//! Every field of every reply and refusal is stated, but for the words for people (`reason` of an
+//! Every field of every reply and refusal is stated (as `null` if it must be absent), but for the words for people (`reason` of an
 //! `invalid_request`) and unknown fields of a command.
 //!
 //! * What an upload costs is held, captured and released by [`Charging`], the model of limits. Its
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::fields::{
     DAY, Refusal, Writes, after, digest, duration, field, flag, moment, needed, object, record,
-    refuse, senseless, shown, span, text, undrawn, units, verdict,
+    refuse, senseless, shown, span, stated, text, undrawn, units, verdict,
 };
 use super::{Call, Verdict};
 use crate::instant::Nanos;
@@ -64,7 +64,6 @@ const PUBLISH_ORDER: &[&str] = &[
 
 /// What is to be held for an upload.
 #[derive(Debug)]
-#[allow(dead_code, reason = "a partition without limits does not ask")]
 pub(crate) struct Wanted<'a> {
     /// In the form of the `items` of `holds.create`: `quota`, or `policy` and `key` and perhaps
     /// `terms`; and `units`.
@@ -226,7 +225,7 @@ impl Upload {
                 let charge = self.charged.as_ref().map(|charge| json!(charge));
                 let generation = Some(json!(self.generations.len()));
                 let at = Some(shown(at));
-                let data = object([("at", at), ("generation", generation), ("charge", charge)]);
+                let data = stated([("at", at), ("generation", generation), ("charge", charge)]);
                 refuse("upload_completed", data)
             }
         }
@@ -259,7 +258,7 @@ impl Upload {
         };
         let left = self.max_downloads.map(|max| json!(max.saturating_sub(self.downloads)));
         let max = self.max_downloads.map_or_else(|| json!("unlimited"), |max| json!(max));
-        object([
+        stated([
             ("id", Some(json!(id))),
             ("status", Some(json!(status))),
             ("state", Some(json!(self.state(at)))),
@@ -305,7 +304,7 @@ impl Uploads {
             "uploads.delete" => self.delete(call, limits),
             "uploads.read" => self
                 .find(call)
-                .map(|(id, upload)| (json!({ "upload": upload.show(id, call.at) }), Writes::new())),
+                .map(|(id, upload)| (shown_alone(upload.show(id, call.at)), Writes::new())),
             _ => return Verdict::NotModelled,
         })
     }
@@ -326,7 +325,7 @@ impl Uploads {
         mut writes: Writes,
     ) -> (Value, Writes) {
         let upload = Upload { version: upload.version.saturating_add(1), ..upload };
-        let reply = json!({ "upload": upload.show(id, at) });
+        let reply = shown_alone(upload.show(id, at));
         self.uploads.insert(id.to_owned(), upload);
         writes.insert(record("uploads", &[id]));
         (reply, writes)
@@ -570,7 +569,8 @@ impl Uploads {
             Some(_) => {}
         }
         if let Status::Deleted { .. } = upload.status {
-            let reply = json!({ "upload": upload.show(id, at), "changed": false });
+            let upload = upload.show(id, at);
+            let reply = json!({ "upload": upload, "grant": null, "changed": false });
             return Ok((reply, Writes::new()));
         }
         let open = upload.hold.as_ref().filter(|_| upload.state(at) == "pending");
@@ -628,6 +628,11 @@ impl Upload {
     }
 }
 
+/// A reply that is an upload, without a grant or a change beside it.
+fn shown_alone(upload: Value) -> Value {
+    json!({ "upload": upload, "grant": null, "changed": null })
+}
+
 /// What an upload costs: as it is shown, and as it is held.
 fn charge(args: &Value, size_limit: u64) -> Result<(Vec<Value>, Vec<Value>), Refusal> {
     let items = field(args, "charge").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -665,4 +670,10 @@ fn charge(args: &Value, size_limit: u64) -> Result<(Vec<Value>, Vec<Value>), Ref
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_arguments,
+    reason = "a test that panics has failed"
+)]
 mod tests;

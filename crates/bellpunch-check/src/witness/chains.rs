@@ -133,6 +133,8 @@ struct At {
     version: u64,
     writer: Option<u32>,
     saw: Vec<u32>,
+    /// Up to here it is told what is missing.
+    missed: u64,
 }
 
 impl<'n, 'h> Follower<'n, 'h> {
@@ -152,7 +154,7 @@ impl<'n, 'h> Follower<'n, 'h> {
             let Some(node) = self.nodes.get(index(place.node)) else { continue };
             if place.saw {
                 if at.version < place.version && !self.is_floor(name, place.version) {
-                    self.gap((name, &at, place.version), Some(place.node), chains);
+                    Self::gap((name, &mut at, place.version), Some(place.node), chains);
                 }
                 if let Some(writer) = at.writer {
                     chains.edges.push((writer, place.node));
@@ -173,7 +175,7 @@ impl<'n, 'h> Follower<'n, 'h> {
                 chains.broken.push((RULE, ops, text));
                 continue;
             }
-            self.step((name, &at), place, chains);
+            self.step((name, &mut at), place, chains);
             for before in at.writer.iter().chain(&at.saw) {
                 // A call may see a version and write the next.
                 if *before != place.node {
@@ -183,13 +185,13 @@ impl<'n, 'h> Follower<'n, 'h> {
             if let Some(writer) = at.writer {
                 self.never_earlier((name, writer), (place.node, node), chains);
             }
-            at = At { version: place.version, writer: Some(place.node), saw: Vec::new() };
+            at = At { version: place.version, writer: Some(place.node), ..At::default() };
         }
-        self.end(name, &at, chains);
+        self.end(name, at, chains);
     }
 
     /// From one version to the next that was written.
-    fn step(&mut self, (name, at): (&'n str, &At), place: &Place, chains: &mut Chains<'n>) {
+    fn step(&mut self, (name, at): (&'n str, &mut At), place: &Place, chains: &mut Chains<'n>) {
         let Some(node) = self.nodes.get(index(place.node)) else { return };
         let rise = place.version.saturating_sub(at.version);
         let commands = node.commands();
@@ -206,7 +208,7 @@ impl<'n, 'h> Follower<'n, 'h> {
         if below.into_iter().any(|below| at.version < below && self.is_floor(name, below)) {
             return;
         }
-        self.gap((name, at, place.version.saturating_sub(1)), Some(place.node), chains);
+        Self::gap((name, at, place.version.saturating_sub(1)), Some(place.node), chains);
     }
 
     /// Whether an absent record of its kind may have stood at this version, because another one
@@ -229,20 +231,12 @@ impl<'n, 'h> Follower<'n, 'h> {
         written.contains(&version)
     }
 
-    fn gap(&self, (name, at, last): (&str, &At, u64), after: Option<u32>, chains: &mut Chains<'n>) {
-        let gap = Gap {
-            record: name.to_owned(),
-            first: at.version.saturating_add(1),
-            last,
-            around: (at.writer, after),
-        };
-        let known = chains.gaps.iter_mut().rev().take(1);
-        let known = known.into_iter().find(|known| {
-            known.record == gap.record && known.first == gap.first && known.last <= gap.last
-        });
-        match known {
-            Some(known) => known.last = gap.last,
-            None => chains.gaps.push(gap),
+    fn gap((name, at, last): (&str, &mut At, u64), after: Option<u32>, chains: &mut Chains<'n>) {
+        let first = at.version.max(at.missed).saturating_add(1);
+        at.missed = at.missed.max(last);
+        if first <= last {
+            let (record, around) = (name.to_owned(), (at.writer, after));
+            chains.gaps.push(Gap { record, first, last, around });
         }
     }
 
@@ -265,7 +259,7 @@ impl<'n, 'h> Follower<'n, 'h> {
     }
 
     /// The last version against the one that was found in the end.
-    fn end(&mut self, name: &'n str, at: &At, chains: &mut Chains<'n>) {
+    fn end(&mut self, name: &'n str, mut at: At, chains: &mut Chains<'n>) {
         let writer = at.writer.and_then(|writer| self.nodes.get(index(writer)));
         let ops = || writer.map(|writer| writer.call.op).into_iter().collect();
         let floor = self.part.floors.get(kind(name)).copied().unwrap_or_default();
@@ -287,7 +281,7 @@ impl<'n, 'h> Follower<'n, 'h> {
             );
             chains.broken.push((RULE, ops(), text));
         } else if at.version < version && !(deleted && version == floor) {
-            self.gap((name, at, version), None, chains);
+            Self::gap((name, &mut at, version), None, chains);
         }
     }
 }

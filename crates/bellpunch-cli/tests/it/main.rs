@@ -15,6 +15,7 @@ mod crash;
 mod drain;
 mod exact;
 mod guides;
+mod history;
 mod removed;
 mod server;
 

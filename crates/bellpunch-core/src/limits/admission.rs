@@ -309,7 +309,7 @@ impl Admission {
                 remaining,
                 requested: entry.cost,
                 retry_after_ns: wait(self.now, fit(entry)),
-                next_at: more(remaining).and_then(|cost| entry.account.first_fit(cost, self.now)),
+                next_at: self.grows_at(entry, horizon),
                 window_ns: entry.account.window(),
                 never: entry.never(),
             }
@@ -338,6 +338,19 @@ impl Admission {
             Rejection::QuotaExceeded { remaining, retry_after_ns, capturable, violations }
         } else {
             Rejection::RateLimited { remaining, retry_after_ns, capturable, violations }
+        }
+    }
+
+    /// When more remains by time alone than as it was found. A capture gave back what its hold
+    /// held; for everybody else that counts until the hold ends.
+    fn grows_at(&self, entry: &Entry, horizon: Horizon) -> Option<Timestamp> {
+        let more = more(entry.before.remaining)?;
+        let fit = |cost: Units| entry.account.first_fit(cost, self.now);
+        let beside = more.checked_add(entry.own.unwrap_or_default()).and_then(fit);
+        let after = fit(more).map(|at| horizon.before.map_or(at, |end| end.max(at)));
+        match (beside, after) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
         }
     }
 

@@ -320,6 +320,9 @@ fn check_not_refunded<'c>(items: impl Iterator<Item = &'c ChargeItem>) -> Result
         .filter_map(|item| item.refunded.map(|(units, at)| (&item.target, units, at)))
         .collect();
     let Some(&(_, refunded, at)) = done.first() else { return Ok(()) };
+    if crate::planted!("refund_unsummed") {
+        return Ok(());
+    }
     let targets = done.into_iter().map(|(target, _, _)| target.clone()).collect();
     Err(Rejection::AlreadyRefunded { at, refunded, targets })
 }

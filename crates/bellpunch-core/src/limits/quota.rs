@@ -382,11 +382,17 @@ impl Quota {
     }
 
     pub(super) fn is_expired(&self, now: Timestamp) -> bool {
+        if crate::planted!("expiry_inclusive") {
+            return self.expires_at.is_some_and(|expires_at| expires_at < now);
+        }
         self.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
 
     pub(super) fn remaining(&self, now: Timestamp) -> Limit {
         let Limit::Finite(limit) = self.limit else { return Limit::Unlimited };
+        if crate::planted!("hold_uncounted") {
+            return Limit::Finite(limit.minus_or_zero(self.used));
+        }
         Limit::Finite(limit.minus_or_zero(self.used).minus_or_zero(self.holds.held(now)))
     }
 

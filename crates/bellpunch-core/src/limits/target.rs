@@ -170,6 +170,7 @@ pub(super) fn demands(items: &[Item]) -> Result<Vec<Demand>, Rejection> {
         return Err(Rejection::invalid_request("items", "needs 1 to 32 items"));
     }
     let mut demands: Vec<Demand> = Vec::with_capacity(items.len());
+    let mut too_large = None;
     for (index, item) in items.iter().enumerate() {
         let Some(demand) = demands.iter_mut().find(|demand| demand.target == item.target) else {
             let Item { target, units, terms } = item.clone();
@@ -180,9 +181,14 @@ pub(super) fn demands(items: &[Item]) -> Result<Vec<Demand>, Rejection> {
             let field = format!("items[{index}].terms");
             return Err(Rejection::invalid_request(field, "two terms for one target"));
         }
-        demand.units = demand.units.checked_add(item.units).ok_or_else(|| {
-            Rejection::InvalidUnits { field: format!("items[{index}].units"), reason: "too_large" }
-        })?;
+        match demand.units.checked_add(item.units) {
+            Some(sum) => demand.units = sum,
+            // Terms that contradict each other come first, wherever they stand.
+            None => too_large = too_large.or_else(|| Some(format!("items[{index}].units"))),
+        }
     }
-    Ok(demands)
+    match too_large {
+        Some(field) => Err(Rejection::InvalidUnits { field, reason: "too_large" }),
+        None => Ok(demands),
+    }
 }

@@ -58,6 +58,9 @@ pub fn parse_compact(text: &str) -> Result<Vec<Script>, ParseError> {
         };
         script.lines.extend(reader.line(body, number).map_err(wrong)?);
     }
+    if let Some(script) = scripts.iter().find(|script| script.lines.is_empty()) {
+        return Err(ParseError::new(script.line, "a script without lines shows nothing"));
+    }
     Ok(scripts)
 }
 

@@ -249,3 +249,12 @@ fn says_which_line_of_a_script_failed_and_how() {
     assert!(failure.message.contains("expected quota_found, got quota_not_found"), "{failure}");
     assert_eq!(Answer::code("x").word, "x");
 }
+
+#[test]
+fn a_script_without_lines_shows_nothing_in_either_notation() {
+    for text in ["T01", "T01 \nT02 T1! => ok", "\u{0}"] {
+        let error = parse_compact(text).unwrap_err();
+        assert_eq!((error.line, error.message.contains("shows nothing")), (1, true), "{error}");
+    }
+    assert!(parse("== A title").is_err());
+}

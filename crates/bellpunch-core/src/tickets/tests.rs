@@ -531,6 +531,22 @@ fn what_is_stored_is_read_again() {
 }
 
 #[test]
+fn metadata_of_any_shape_is_stored_as_it_was_or_refused() {
+    let mut world = book();
+    // A number that a quick reader of JSON takes for its neighbour.
+    let text = r#"{"n":9.223318446744073e+25}"#;
+    let metadata: Metadata = serde_json::from_str(text).unwrap();
+    assert_eq!(serde_json::to_string(&metadata).unwrap(), text);
+    // The deepest, also within a record and the outcome that tells of it.
+    let nested = |levels: usize| (1..levels).fold(json!(1), |value, _| json!([value]));
+    let deepest = json!({"a": nested(100)});
+    let t = issue(&mut world, 0, json!({"metadata": deepest, "approved": true}));
+    assert_eq!(read(&mut world, 0, &t)["metadata"], deepest);
+    let deeper = json!({"a": nested(101)});
+    assert!(serde_json::from_value::<Metadata>(deeper).is_err());
+}
+
+#[test]
 fn sweeps_change_no_answer() {
     let mut world = book();
     let t = issue(&mut world, 0, json!({}));

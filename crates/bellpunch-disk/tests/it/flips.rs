@@ -15,6 +15,7 @@ use crate::workload::{Dump, Workload, dump};
 const SEGMENT: &str = "00000001.log";
 /// A batch header, as the format says.
 const BATCH_HEADER_BYTES: usize = 24;
+const SEGMENT_HEADER_BYTES: usize = 32;
 
 /// How a store was left.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -162,6 +163,47 @@ fn notices_missing_segments() {
         left.session().remove(&name).unwrap();
         let error = open(&left, &config, workload.clock()).expect_err("data is missing");
         assert_eq!(error.kind(), OpenErrorKind::Damaged, "{name}: {error}");
+    }
+}
+
+#[test]
+fn notices_segments_cut_to_their_headers() {
+    let (files, mut workload) = (FaultFiles::default(), Workload::new(5));
+    // After a compaction the oldest segment does not begin with the first batch.
+    let config = crate::workload::small();
+    let store = open(&files, &config, workload.clock()).unwrap();
+    while files.names().contains(&SEGMENT.to_owned()) {
+        workload.step(&store);
+    }
+    store.close();
+    let left = files.after(files.steps().len(), Loss::Nothing);
+    left.session().remove("closed").unwrap();
+    let cut = |name: &String| {
+        let left = left.after(left.steps().len(), Loss::Nothing);
+        let mut had = 0;
+        left.change(name, |bytes| {
+            had = bytes.len();
+            bytes.truncate(SEGMENT_HEADER_BYTES);
+        });
+        (had, open(&left, &config, workload.clock()).map(|store| dump(&store)))
+    };
+    let cuts: Vec<_> = files.names().iter().filter(|name| *name != "closed").map(cut).collect();
+    let with_batches = cuts.iter().filter(|(had, _)| SEGMENT_HEADER_BYTES < *had).count();
+    assert!(1 < with_batches);
+    // Of the last one it cannot be known that it had any.
+    for (_, after) in cuts.into_iter().take(with_batches - 1) {
+        assert_eq!(after.unwrap_err().kind(), OpenErrorKind::Damaged);
+    }
+}
+
+#[test]
+fn a_closed_folder_is_never_taken_for_one_being_made() {
+    let image = image(Left::Closed);
+    // Without room no segment was made ahead.
+    image.files.session().remove("00000002.log").unwrap();
+    for at in 0..=SEGMENT_HEADER_BYTES {
+        let after = image.after(|bytes| bytes.truncate(at), SEGMENT);
+        assert_eq!(after.unwrap_err(), OpenErrorKind::Damaged, "cut at {at}");
     }
 }
 

@@ -47,3 +47,15 @@ fn digests_are_read_or_refused() {
     let differ = read(&[(&REPR_DIGEST, &digest), (&CONTENT_DIGEST, &other)]);
     assert_eq!(differ, Err("invalid_request"));
 }
+
+#[test]
+fn the_last_bytes_of_nothing_are_all_of_it() {
+    let of = |range_of: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(RANGE, range_of.parse().unwrap());
+        range(&headers, 0)
+    };
+    assert_eq!(of("bytes=-5"), Ranged::All);
+    assert_eq!(of("bytes=-0"), Ranged::Beyond);
+    assert_eq!(of("bytes=0-"), Ranged::Beyond);
+}

@@ -16,8 +16,8 @@ use serde_json::{Map, Value};
 use self::generate::{Generator, Step};
 use self::world::{Answer, World};
 
-const SEEDS: u64 = 120;
-const STEPS: usize = 160;
+const SEEDS: u64 = 80;
+const STEPS: usize = 150;
 
 /// Every rejection of the domain that `decide` gives, each command, and each algorithm.
 const REACHED: &[&str] = &[
@@ -110,12 +110,12 @@ fn differs(stated: &Value, told: Option<&Value>, place: &str) -> Option<String> 
 
 fn compare(verdict: &Verdict, answer: &Answer) -> Option<String> {
     match (verdict, answer) {
-        (Verdict::Accepted { reply, writes }, Answer::Accepted { told, versions, purged, .. }) => {
+        (Verdict::Accepted { reply, writes }, Answer::Accepted { told, versions, purged, dry }) => {
             let names = versions.keys().filter(|name| Limits::states(name));
             let written: BTreeSet<String> =
                 names.filter(|name| !purged.contains(*name)).cloned().collect();
             differs(reply, Some(told), "reply").or_else(|| {
-                (written != *writes)
+                (!dry && written != *writes)
                     .then(|| format!("the model writes {writes:?}, the rule {written:?}"))
             })
         }
@@ -149,9 +149,9 @@ fn run(seed: u64, reached: &mut BTreeMap<String, u64>) -> Result<(), String> {
         let verdict = used.apply(&Call { cmd: name, args: &args, at: now, drawn: told.as_ref() });
         let what =
             format!("{} {name} {args}{}", instant::print(now), if dry_run { " dry" } else { "" });
-        trail.push(format!("{what} => {answer:?}"));
+        trail.push(format!("{what} => {answer}"));
         let wrong = compare(&verdict, &answer).or_else(|| {
-            let unchanged = matches!(verdict, Verdict::Accepted { .. }) || before == model;
+            let unchanged = !matches!(verdict, Verdict::Rejected { .. }) || before == model;
             (!unchanged).then(|| "a rejection changed the model".to_owned())
         });
         if let (Answer::Accepted { versions, .. }, Verdict::Housekeeping) = (&answer, &verdict) {
@@ -161,7 +161,7 @@ fn run(seed: u64, reached: &mut BTreeMap<String, u64>) -> Result<(), String> {
             let from = trail.len().saturating_sub(if seeds().len() == 1 { 400 } else { 12 });
             return Err(format!(
                 "seed {seed}, step {step}: {wrong}\n{what}\n{}",
-                trail[from..].join("\n")
+                trail.split_off(from).join("\n")
             ));
         }
         generator.heard(&answer);
@@ -181,14 +181,17 @@ fn run(seed: u64, reached: &mut BTreeMap<String, u64>) -> Result<(), String> {
 
 /// `law.model`.
 #[test]
+#[expect(clippy::print_stderr, reason = "what was reached is a report")]
 fn every_answer_is_the_models() {
     let seeds = seeds();
     let mut reached = BTreeMap::new();
+    let mut failed = Vec::new();
     for seed in &seeds {
         if let Err(wrong) = run(*seed, &mut reached) {
-            panic!("BELLPUNCH_SEED={seed}\n{wrong}");
+            failed.push(format!("BELLPUNCH_SEED={seed}: {wrong}"));
         }
     }
+    assert!(failed.is_empty(), "{} seeds fail:\n{}", failed.len(), failed.join("\n\n"));
     let shown: Map<String, Value> = reached.iter().map(|(k, v)| (k.clone(), (*v).into())).collect();
     eprintln!("{}", serde_json::to_string_pretty(&shown).unwrap());
     if 1 < seeds.len() {

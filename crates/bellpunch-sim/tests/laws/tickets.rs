@@ -3,9 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::partition::{Answer, Command, Counts, Dice, Pair, is_legible};
+use crate::partition::{Answer, Command, Counts, Dice, Enumeration, Pair, every_three, is_legible};
 
 const MS: i128 = 1_000_000;
+const MS_NS: u64 = 1_000_000;
 const DAY_NS: u64 = 86_400_000_000_000;
 const SEQUENCES: u64 = 400;
 const COMMANDS: u64 = 60;
@@ -192,13 +193,15 @@ fn id_of(reply: &Value) -> Option<String> {
 }
 
 /// A full index: a hundred pending tickets of one holder for one audience, and one more.
-fn too_many_pending(pair: &mut Pair, at: i128) {
+fn too_many_pending(pair: &mut Pair, counts: &mut Counts) {
     for place in 0..102 {
         let args = json!({
             "holder": "many", "audience": "s1", "issued_by": "s1", "ttl_ns": 1_000_000,
             "max_amount": { "amount": 1, "unit": "use" }, "approved": place == 101,
         });
-        let answer = pair.send("tickets.create", args, at);
+        let commands = [("tickets.create", args)];
+        let answer = pair.send_all(&commands, 0);
+        counts.count(&commands, &answer);
         let is_refused = matches!(&answer, Answer::No { code, .. } if code == "too_many_pending");
         assert_eq!(is_refused, place == 100, "{place}: {answer:?}");
     }
@@ -213,7 +216,7 @@ fn the_rules_answer_what_the_model_says() {
         let mut generator = Generator { dice: dice.fork(), ids: Vec::new() };
         let mut at = 0;
         if sequence % 100 == 0 {
-            too_many_pending(&mut pair, at);
+            too_many_pending(&mut pair, &mut counts);
         }
         for _ in 0..COMMANDS {
             at += *dice.pick(&[0, 0, 0, 1, 5, 9, 10, 10, 50]) * MS + i128::from(dice.once_in(9));
@@ -225,14 +228,15 @@ fn the_rules_answer_what_the_model_says() {
             if commands.is_empty() {
                 continue;
             }
-            if let Answer::Yes { reply, .. } = pair.send_all(&commands, at) {
+            let answer = pair.send_all(&commands, at);
+            counts.count(&commands, &answer);
+            if let Answer::Yes { reply, .. } = answer {
                 for (reply, (cmd, _)) in reply.as_array().unwrap().iter().zip(&commands) {
                     let made = id_of(reply).filter(|_| *cmd == "tickets.create");
                     generator.ids.extend(made);
                 }
             }
         }
-        counts.add(&pair);
     }
     counts.assert_reached(REACHED);
 }
@@ -250,5 +254,85 @@ fn every_code_of_three_letters_is_a_currency_of_both_or_of_neither() {
             }
         }
     }
-    println!("{:?}", pair.counts);
+}
+
+/// Kinds of commands that are sent together: every three that end or approve a ticket, and issues
+/// with some of them.
+fn triples() -> Vec<[&'static str; 3]> {
+    const KINDS: [&str; 6] = [
+        "tickets.approve",
+        "tickets.reject",
+        "tickets.cancel",
+        "tickets.revoke",
+        "tickets.redeem",
+        "tickets.expire",
+    ];
+    let mut triples = vec![
+        ["tickets.create", "tickets.approve", "tickets.redeem"],
+        ["tickets.create", "tickets.reject", "tickets.expire"],
+        ["tickets.create", "tickets.revoke", "tickets.read"],
+    ];
+    triples.extend(every_three(&KINDS));
+    triples
+}
+
+/// The commands of a kind, by two callers, of no, one and all units, about the newest ticket.
+fn letters(kind: &'static str, id: &str, letters: &mut Vec<Command>) {
+    let callers = [("c1", "s1"), ("c2", "s2")];
+    for (holder, audience) in callers {
+        for amount in [0, 1, 3] {
+            let args = match kind {
+                "tickets.create" => json!({
+                    "holder": holder, "audience": "s1", "issued_by": "m", "one_pending": true,
+                    "ttl_ns": 10 * MS_NS, "max_amount": { "amount": amount, "unit": "use" },
+                }),
+                "tickets.redeem" => json!({
+                    "id": id, "holder": "c1", "audience": audience, "amount": amount,
+                }),
+                _ if 0 < amount => continue,
+                "tickets.approve" | "tickets.reject" => json!({ "id": id, "holder": holder }),
+                "tickets.cancel" | "tickets.revoke" => json!({ "id": id, "by": audience }),
+                "tickets.expire" if holder == "c1" => json!({ "ids": [id] }),
+                "tickets.read" if holder == "c1" => json!({ "id": id }),
+                _ => continue,
+            };
+            letters.push((kind, args));
+        }
+    }
+}
+
+/// Three kinds of commands at a time, at most four commands after an issue, at instants before, at and
+/// after its end.
+#[test]
+fn enumerate_tickets() {
+    let mut counts = Counts::default();
+    for kinds in triples() {
+        enumerate(kinds, &mut counts);
+    }
+    counts.assert_reached(&[]);
+    println!("{} sequences", counts.total());
+    assert_eq!(counts.total(), 42_228);
+}
+
+fn enumerate(kinds: [&'static str; 3], counts: &mut Counts) {
+    for approved in [false, true] {
+        let mut pair = Pair::default();
+        let args = json!({
+            "holder": "c1", "audience": "s1", "issued_by": "m", "approved": approved,
+            "ttl_ns": 10 * MS_NS, "max_amount": { "amount": 3, "unit": "use" },
+        });
+        let mut answers = vec![pair.send("tickets.create", args, 0)];
+        let alphabet = |answers: &[Answer], _: i128| {
+            let id = answers.iter().rev().find_map(|answer| match answer {
+                Answer::Yes { reply, .. } => id_of(reply.get(0).unwrap_or(reply)),
+                Answer::No { .. } => None,
+            });
+            let mut all = Vec::new();
+            kinds.iter().for_each(|kind| letters(kind, &id.clone().unwrap(), &mut all));
+            all
+        };
+        let instants = [9 * MS, 10 * MS, 11 * MS];
+        let enumeration = Enumeration { alphabet: &alphabet, instants: &instants };
+        enumeration.extend((&pair, &mut answers), 4, counts);
+    }
 }

@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::partition::{Answer, Command, Counts, Dice, Pair, is_legible, written};
+use crate::partition::{
+    Answer, Command, Counts, Dice, Enumeration, Pair, every_three, is_legible, written,
+};
 
 const MS: i128 = 1_000_000;
 const MS_NS: u64 = 1_000_000;
@@ -183,19 +185,122 @@ fn id_of(reply: &Value) -> Option<String> {
 }
 
 /// As many generations as there may be, and one more.
-fn too_many_generations(pair: &mut Pair, at: i128) {
-    pair.send("uploads.create", json!({ "id": "many", "size_limit": 9 }), at);
+fn too_many_generations(pair: &mut Pair, counts: &mut Counts) {
+    pair.send("uploads.create", json!({ "id": "many", "size_limit": 9 }), 0);
     for place in 0..18 {
         let args = json!({ "id": "many", "blob": format!("many{place}"), "sha256": hash("d"),
-            "size": 9 + place / 17, "started_at": written(at) });
-        let Answer::No { code, .. } = pair.send("uploads.publish", args, at) else {
+            "size": if place == 17 { 10 } else { 9 }, "started_at": written(0) });
+        let commands = [("uploads.publish", args)];
+        let answer = pair.send_all(&commands, 0);
+        counts.count(&commands, &answer);
+        let Answer::No { code, .. } = answer else {
             assert!(place < 16);
             continue;
         };
         let expected = if place == 16 { "too_many_generations" } else { "payload_too_large" };
         assert_eq!(code, expected);
     }
-    pair.send("uploads.complete", json!({ "id": "many" }), at);
+    pair.send("uploads.complete", json!({ "id": "many" }), 0);
+}
+
+/// Commands on quotas and rates beside those on uploads, and uploads that are charged.
+impl Generator {
+    fn charged(&mut self, at: i128) -> Command {
+        let dice = &mut self.dice;
+        let quota = *dice.pick(&["q", "q", "b", "e"]);
+        match dice.below(40) {
+            0 => ("quotas.revoke", json!({ "id": quota })),
+            1..=2 => ("quotas.reactivate", json!({ "id": quota })),
+            3 => ("quotas.set_limit", json!({ "id": quota, "limit": dice.below(30) })),
+            4 => ("quotas.reset", json!({ "id": quota })),
+            5 => ("quotas.consume", json!({ "id": quota, "units": dice.below(3) })),
+            6..=8 => ("quotas.read", json!({ "id": quota })),
+            9 => {
+                let end = written(at + *dice.pick(&[1, 10, 100, 1_000, 100_000]) * MS);
+                ("quotas.configure", json!({ "id": "e", "expires_at": end }))
+            }
+            10 => ("counters.read", json!({ "policy": "p", "key": "k" })),
+            11 => (
+                "checks.consume",
+                json!({ "items": [{ "policy": "p", "key": "k" }, { "quota": quota }] }),
+            ),
+            12..=20 => {
+                let mut args = self.create(at);
+                let dice = &mut self.dice;
+                let bytes = dice.once_in(2);
+                let mut items = vec![match bytes {
+                    true => json!({ "quota": quota, "bytes": true }),
+                    false => json!({ "quota": quota, "units": 1 + dice.below(4) }),
+                }];
+                if dice.once_in(4) {
+                    items.clear();
+                }
+                if items.is_empty() || dice.once_in(3) {
+                    items.push(
+                        json!({ "policy": dice.pick(&["p", "c"]), "key": dice.pick(&["k", "l"]) }),
+                    );
+                }
+                args["charge"] = items.into();
+                ("uploads.create", args)
+            }
+            _ => self.command(at),
+        }
+    }
+}
+
+/// Answers that only uploads with a charge get.
+const REACHED_CHARGED: &[(&str, &str)] = &[
+    (
+        "uploads.create",
+        "ok quota_revoked quota_expired ttl_too_long too_many_holds quota_exceeded exceeds_limit \
+         rate_limited",
+    ),
+    ("uploads.publish", "ok quota_revoked quota_expired"),
+    ("uploads.complete", "ok quota_revoked quota_expired upload_completed"),
+    ("uploads.extend", "ok quota_revoked quota_expired ttl_too_long"),
+    ("uploads.abandon", "ok upload_lapsed"),
+    ("uploads.delete", "ok"),
+];
+
+#[test]
+fn the_rules_answer_what_the_models_say_of_uploads_that_cost() {
+    let mut dice = Dice::of(3);
+    let mut counts = Counts::default();
+    for _ in 0..SEQUENCES {
+        let mut pair = Pair::default();
+        for (id, limit) in [("q", 12), ("b", 25), ("e", 1_000)] {
+            let args = json!({ "id": id, "limit": limit });
+            pair.send("quotas.create", args, 0);
+        }
+        let window =
+            json!({ "id": "p", "algorithm": "fixed_window", "limit": 6, "period_ns": 100 * MS_NS });
+        pair.send("policies.set", window, 0);
+        let leases =
+            json!({ "id": "c", "algorithm": "concurrency", "limit": 2, "max_open_holds": 1 });
+        pair.send("policies.set", leases, 0);
+        let mut generator = Generator { dice: dice.fork(), ids: Vec::new(), blobs: 0 };
+        let mut at = 0;
+        for _ in 0..COMMANDS {
+            at += *dice.pick(&[0, 0, 0, 1, 5, 10, 10, 50]) * MS + i128::from(dice.once_in(9));
+            let size = if dice.once_in(10) { 1 + dice.below(4) } else { 1 };
+            let mut commands: Vec<Command> = (0..size).map(|_| generator.charged(at)).collect();
+            if 1 < size {
+                commands.retain(is_legible);
+            }
+            if commands.is_empty() {
+                continue;
+            }
+            let answer = pair.send_all(&commands, at);
+            counts.count(&commands, &answer);
+            if let Answer::Yes { reply, .. } = answer {
+                for (reply, (cmd, _)) in reply.as_array().unwrap().iter().zip(&commands) {
+                    let made = id_of(reply).filter(|_| *cmd == "uploads.create");
+                    generator.ids.extend(made);
+                }
+            }
+        }
+    }
+    counts.assert_reached(REACHED_CHARGED);
 }
 
 #[test]
@@ -207,7 +312,7 @@ fn the_rules_answer_what_the_model_says() {
         let mut generator = Generator { dice: dice.fork(), ids: Vec::new(), blobs: 0 };
         let mut at = 0;
         if sequence % 100 == 0 {
-            too_many_generations(&mut pair, at);
+            too_many_generations(&mut pair, &mut counts);
         }
         for _ in 0..COMMANDS {
             at += *dice.pick(&[0, 0, 0, 1, 5, 10, 10, 50]) * MS + i128::from(dice.once_in(9));
@@ -219,14 +324,125 @@ fn the_rules_answer_what_the_model_says() {
             if commands.is_empty() {
                 continue;
             }
-            if let Answer::Yes { reply, .. } = pair.send_all(&commands, at) {
+            let answer = pair.send_all(&commands, at);
+            counts.count(&commands, &answer);
+            if let Answer::Yes { reply, .. } = answer {
                 for (reply, (cmd, _)) in reply.as_array().unwrap().iter().zip(&commands) {
                     let made = id_of(reply).filter(|_| *cmd == "uploads.create");
                     generator.ids.extend(made);
                 }
             }
         }
-        counts.add(&pair);
     }
     counts.assert_reached(REACHED);
+}
+
+/// Kinds of commands that are sent together: every three on an upload, and creates with some.
+fn triples() -> Vec<[&'static str; 3]> {
+    const KINDS: [&str; 6] = [
+        "uploads.publish",
+        "uploads.complete",
+        "uploads.extend",
+        "uploads.abandon",
+        "uploads.download",
+        "uploads.delete",
+    ];
+    let mut triples = vec![
+        ["uploads.create", "uploads.publish", "uploads.complete"],
+        ["uploads.create", "uploads.extend", "uploads.delete"],
+        ["uploads.create", "uploads.abandon", "uploads.read"],
+    ];
+    triples.extend(every_three(&KINDS));
+    triples
+}
+
+/// The commands of a kind, by two callers, of no bytes, as many as there may be, and one more.
+fn letters(kind: &'static str, place: usize, at: i128) -> Vec<Command> {
+    let mut letters = Vec::new();
+    for (owner, secret) in [("o", "a"), ("p", "b")] {
+        // Whatever a stranger says is refused before its amount is looked at.
+        let amounts: &[u64] =
+            if owner == "o" || kind == "uploads.create" { &[0, 3, 4] } else { &[0] };
+        for &amount in amounts {
+            let args = match kind {
+                "uploads.create" => json!({
+                    "id": "x", "owner": owner, "size_limit": amount, "ttl_ns": 10 * MS_NS,
+                    "payload_max": 3, "max_downloads": amount, "delete_hash": hash("a"),
+                }),
+                "uploads.publish" => json!({
+                    "id": "x", "owner": owner, "size": amount, "sha256": hash("c"),
+                    "blob": format!("b{place}"), "started_at": written(at),
+                }),
+                "uploads.extend" => {
+                    let span = amount * MS_NS + 1;
+                    json!({ "id": "x", "owner": owner, "ttl_ns": span })
+                }
+                "uploads.complete" if 0 < amount => {
+                    json!({ "id": "x", "owner": owner, "generation": amount - 2 })
+                }
+                _ if 0 < amount => continue,
+                "uploads.complete" | "uploads.abandon" => json!({ "id": "x", "owner": owner }),
+                "uploads.delete" => json!({ "id": "x", "secret_hash": hash(secret) }),
+                _ if owner == "o" => json!({ "id": "x" }),
+                _ => continue,
+            };
+            letters.push((kind, args));
+        }
+    }
+    letters
+}
+
+/// What there is before the commands that are enumerated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Start {
+    Nothing,
+    Pending,
+    Published,
+    Completed,
+}
+
+/// Three kinds of commands at a time, at most four commands on an upload in each of its statuses,
+/// at instants before, at and after its end.
+#[test]
+fn enumerate_uploads() {
+    let mut counts = Counts::default();
+    for kinds in triples() {
+        if kinds.contains(&"uploads.create") {
+            enumerate(kinds, (Start::Nothing, json!({})), &mut counts);
+            continue;
+        }
+        // Its time to be completed ends, or its time to be used.
+        let lapses = json!({ "ttl_ns": 10 * MS_NS });
+        let expires = json!({ "expires_at": written(10 * MS), "ttl_ns": 12 * MS_NS });
+        enumerate(kinds, (Start::Pending, lapses), &mut counts);
+        enumerate(kinds, (Start::Published, expires.clone()), &mut counts);
+        enumerate(kinds, (Start::Completed, expires), &mut counts);
+    }
+    counts.assert_reached(&[]);
+    println!("{} sequences", counts.total());
+    assert_eq!(counts.total(), 57_161);
+}
+
+fn enumerate(kinds: [&'static str; 3], (start, ends): (Start, Value), counts: &mut Counts) {
+    let mut pair = Pair::default();
+    if start != Start::Nothing {
+        let mut args = json!({
+            "id": "x", "owner": "o", "size_limit": 3, "max_downloads": 1, "delete_hash": hash("a"),
+        });
+        args.as_object_mut().unwrap().extend(ends.as_object().unwrap().clone());
+        pair.send("uploads.create", args, 0);
+    }
+    if matches!(start, Start::Published | Start::Completed) {
+        let args = json!({ "id": "x", "owner": "o", "size": 2, "sha256": hash("c"),
+            "blob": "first", "started_at": written(0) });
+        pair.send("uploads.publish", args, 0);
+    }
+    if start == Start::Completed {
+        pair.send("uploads.complete", json!({ "id": "x", "owner": "o" }), 0);
+    }
+    let alphabet = |answers: &[Answer], at: i128| {
+        kinds.iter().flat_map(|kind| letters(kind, answers.len(), at)).collect()
+    };
+    let enumeration = Enumeration { alphabet: &alphabet, instants: &[9 * MS, 10 * MS, 11 * MS] };
+    enumeration.extend((&pair, &mut Vec::new()), 4, counts);
 }

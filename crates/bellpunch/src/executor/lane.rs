@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration as Span;
 
 use bellpunch_core::{
-    BestEffort, DecidedBy, Decision, IdempotencyKey, Loaded, Partition, RecordKey, Reply, Request,
-    Timestamp, View, WithoutStore, best_effort, decide, without_store,
+    BestEffort, Category, DecidedBy, Decision, IdempotencyKey, Loaded, Partition, RecordKey,
+    Rejection, Reply, Request, Timestamp, Versions, View, WithoutStore, best_effort, decide,
+    planted, without_store,
 };
 use bellpunch_store::{
     Commit, CommitResult, Failure, FailureKind, Guarantee, Resolution, Sharing, Versioned,
@@ -18,7 +19,7 @@ use bellpunch_store::{
 use super::answer::{Asked, DryRun, Prepared, prepare, storeless};
 use super::batch::{Batch, Member, Waiting};
 use super::{Caller, Desk, Op, Output, ReadResult, Rules, Turn};
-use crate::{AnyOutcome, Error, ErrorKind};
+use crate::{AnyOutcome, Error, ErrorKind, Refusal};
 
 /// Callers that may wait for one idempotency key.
 const SAME_KEY_MAX: u32 = 17;
@@ -145,6 +146,11 @@ impl Lane {
         }
     }
 
+    /// Planted: nobody is answered.
+    pub(crate) fn forget_queue(&mut self) {
+        self.queue.clear();
+    }
+
     /// The caller's time is up: a command that no commit carries yet is taken back.
     pub(crate) fn gave_up(&mut self, caller: Caller, desk: &mut Desk) {
         if let Some(place) = self.queue.iter().position(|waiting| waiting.caller == caller) {
@@ -239,8 +245,9 @@ impl Lane {
     /// not durable yet, and nobody else can have changed what it read.
     fn may_tell(&self, prepared: &Prepared, rules: &Rules) -> bool {
         prepared.touched.writes.is_empty()
-            && rules.sharing == Sharing::Exclusive
-            && !prepared.touched.reads.iter().any(|key| self.view.is_pending(key))
+            && (rules.sharing == Sharing::Exclusive || planted!("stale_rejection"))
+            && (planted!("early_batch_rejection")
+                || !prepared.touched.reads.iter().any(|key| self.view.is_pending(key)))
     }
 
     /// Reads what is missing, for this command and those behind it: one round trip for all.
@@ -310,9 +317,17 @@ impl Lane {
         self.view.load(key, Loaded { version, at, value });
     }
 
-    fn send(&mut self, batch: Batch, sent: Sent, desk: &mut Desk) {
+    fn send(&mut self, mut batch: Batch, sent: Sent, desk: &mut Desk) {
         let op = desk.op(&self.partition);
         desk.outputs.push_back(Output::Commit { op, commit: Arc::clone(&sent.commit) });
+        if planted!("ack_early") {
+            for member in &mut batch.members {
+                let told =
+                    std::mem::replace(&mut member.prepared.outcome, denied(Timestamp::EPOCH));
+                desk.reply(member.waiting.caller, Ok(told));
+                member.waiting.gone = true;
+            }
+        }
         self.state = State::Committing { op, batch, sent };
     }
 
@@ -337,6 +352,15 @@ impl Lane {
             }
             // A commit that was sent before may still land, whatever became of this attempt.
             CommitResult::Failed(_) if !first => return self.pause(batch, sent, turn.desk),
+            CommitResult::Unknown if planted!("unknown_as_failed") => {
+                let failure = Failure::new(FailureKind::Unavailable, "no reply");
+                self.refused(batch, &failure, turn);
+            }
+            CommitResult::Unknown if planted!("unknown_decided_again") => {
+                self.view.discard(&batch.writes);
+                batch.touched().for_each(|key| self.view.forget(key));
+                self.requeue(batch, |_| {});
+            }
             CommitResult::Unknown => {
                 if first {
                     let open = turn.desk.stats.unknown_open.saturating_add(1);
@@ -349,6 +373,7 @@ impl Lane {
             CommitResult::TooLate { .. } => {
                 self.view.discard(&batch.writes);
                 let missed = batch.deadline.unwrap_or(turn.now);
+                let missed = if planted!("too_late_loops") { Timestamp::EPOCH } else { missed };
                 self.requeue(batch, |waiting| waiting.not_before = waiting.not_before.max(missed));
             }
             CommitResult::ClockAhead { store_time } => {
@@ -368,7 +393,12 @@ impl Lane {
     }
 
     /// The store took the batch: it is told.
-    fn settle(&mut self, batch: Batch, desk: &mut Desk) {
+    fn settle(&mut self, mut batch: Batch, desk: &mut Desk) {
+        if planted!("reply_swapped")
+            && let [one, .., other] = batch.members.as_mut_slice()
+        {
+            std::mem::swap(&mut one.waiting, &mut other.waiting);
+        }
         self.view.settle(&batch.writes);
         let commands = u64::try_from(batch.members.len()).unwrap_or(u64::MAX);
         desk.stats.commands_committed = desk.stats.commands_committed.saturating_add(commands);
@@ -403,7 +433,9 @@ impl Lane {
             }
         }
         for (key, versioned) in current {
-            self.take(key, versioned);
+            if !planted!("cache_kept_on_conflict") {
+                self.take(key, versioned);
+            }
         }
         let mut again = Batch::default();
         let mut conflicts = 0;
@@ -415,7 +447,9 @@ impl Lane {
                 turn.desk.stats.contended = turn.desk.stats.contended.saturating_add(1);
                 let message = "others committed first, more often than retries_max";
                 let error = Error::new(ErrorKind::Contended, message);
-                self.answer(&member.waiting, Err(error), turn.desk);
+                let result =
+                    if planted!("conflict_as_limit") { Ok(denied(turn.now)) } else { Err(error) };
+                self.answer(&member.waiting, result, turn.desk);
             } else {
                 again.members.push(member);
             }
@@ -561,7 +595,9 @@ impl Lane {
         match without_store(&mut self.view, request, now) {
             WithoutStore::Open(reply) => {
                 *open = open.saturating_add(1);
-                Some(storeless(Reply::Fresh(reply), now, DecidedBy::Open))
+                let flag =
+                    if planted!("degraded_unflagged") { DecidedBy::Store } else { DecidedBy::Open };
+                Some(storeless(Reply::Fresh(reply), now, flag))
             }
             WithoutStore::Local(command) if self.local.bytes() < LOCAL_BYTES_MAX => {
                 let entropy = request.entropy.clone();
@@ -607,6 +643,19 @@ fn decide_local(local: &mut View, request: &Request, now: Timestamp) -> Option<A
             }
         }
     }
+}
+
+/// What is told in the place of something else, by bugs that are planted.
+fn denied(at: Timestamp) -> AnyOutcome {
+    let (code, category, data) = ("quota_exceeded", Category::Limit, serde_json::Map::new());
+    AnyOutcome::Rejected(Refusal {
+        index: 0,
+        rejection: Rejection { code, category, data },
+        at,
+        as_of: Versions::new(),
+        decided_by: DecidedBy::Store,
+        best_effort: false,
+    })
 }
 
 fn count(result: &CommitResult, desk: &mut Desk) {

@@ -309,6 +309,9 @@ impl Executor {
             }
             Input::Woke { op } => self.with_lane(op, |lane, turn| lane.woke(turn.desk)),
             Input::Drain => {
+                if bellpunch_core::planted!("drain_drops") {
+                    self.lanes.values_mut().for_each(Lane::forget_queue);
+                }
                 self.draining = true;
                 self.drains = self.drains.saturating_add(1);
             }

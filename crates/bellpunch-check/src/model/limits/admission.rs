@@ -16,7 +16,7 @@ use super::counter::{Counter, Place};
 use super::open::Open;
 use super::quota::Quota;
 use super::terms::{OPEN_HOLDS_MAX, TTL_MAX, Terms};
-use super::value::{Limit, Target, Units, at as shown_at, span, units};
+use super::value::{Limit, Target, Units, at as shown_at, record, span, units};
 use super::{Limits, No};
 use crate::instant::Nanos;
 
@@ -78,6 +78,7 @@ pub(super) fn demands(items: &[Item]) -> Result<Vec<Item>, No> {
         return Err(No::shape("invalid_request", "items".to_owned()));
     }
     let mut demands: Vec<Item> = Vec::new();
+    let mut too_large = None;
     for (index, item) in items.iter().enumerate() {
         let Some(earlier) = demands.iter_mut().find(|one| one.target == item.target) else {
             demands.push(item.clone());
@@ -88,9 +89,12 @@ pub(super) fn demands(items: &[Item]) -> Result<Vec<Item>, No> {
         }
         let sum = earlier.units + item.units;
         if super::value::UNITS_MAX < sum {
-            return Err(No::shape("invalid_units", format!("items[{index}].units")));
+            too_large = too_large.or_else(|| Some(format!("items[{index}].units")));
         }
         *earlier = Item::new(item.target.clone(), sum, item.terms.clone());
+    }
+    if let Some(field) = too_large {
+        return Err(No::shape("invalid_units", field));
     }
     Ok(demands)
 }
@@ -119,6 +123,8 @@ pub(super) struct Rate {
     pub(super) is_new: bool,
     /// The name stands for this algorithm, and the terms are of another.
     pub(super) clash: Option<&'static str>,
+    /// Inline: as it was before these terms. A refusal leaves it so.
+    pub(super) before: Option<Box<Counter>>,
 }
 
 #[derive(Clone, Debug)]
@@ -167,6 +173,26 @@ impl Account {
         }
     }
 
+    /// Units used later, if nothing is written now: inline terms come with the use that brings
+    /// them, whenever that is.
+    fn used_if_refused(&self, at: Nanos) -> i128 {
+        let Kind::Rate(rate) = &self.kind else { return self.used(at) };
+        let Some(before) = &rate.before else { return self.used(at) };
+        let mut counter = (**before).clone();
+        counter.take_terms(&rate.counter.terms, at);
+        counter.used(at)
+    }
+
+    /// When more remains by time alone, if nothing is written now.
+    fn next_if_refused(&self, now: Nanos) -> Option<Nanos> {
+        if let Kind::Quota(quota) = &self.kind {
+            return quota.next_at(now);
+        }
+        let limit = self.limit().0?;
+        let left = |at: Nanos| (limit - self.used_if_refused(at) - self.held(at)).max(0);
+        super::value::first(now, |at| left(now) < left(at))
+    }
+
     pub(super) fn held(&self, at: Nanos) -> i128 {
         match &self.kind {
             Kind::Quota(quota) => quota.holds.held(at),
@@ -194,7 +220,7 @@ impl Account {
         let is_promised = 0 < self.own && excess <= 0;
         !self.counts()
             || is_promised
-            || self.used(at) + self.held(at) + excess <= self.limit().count()
+            || self.used_if_refused(at) + self.held(at) + excess <= self.limit().count()
     }
 
     /// When the quota ends.
@@ -250,7 +276,9 @@ impl Account {
         shown.insert("used".to_owned(), units(used));
         shown.insert("held".to_owned(), units(held));
         shown.insert("remaining".to_owned(), limit.less(used + held).shown());
-        shown.insert("reset_at".to_owned(), shown_at(counter.reset_at(at)));
+        if !counter.is_full(at) || limit.0.is_none() {
+            shown.insert("reset_at".to_owned(), shown_at(counter.reset_at(at)));
+        }
         shown.insert("next_at".to_owned(), shown_at(counter.next_at(at)));
         shown.insert("window_ns".to_owned(), span(counter.window()));
         shown
@@ -259,10 +287,7 @@ impl Account {
     fn violation(&self, now: Nanos, retry: Option<i128>) -> Value {
         let (limit, used, held) = (self.limit(), self.used(now), self.held(now));
         let mut shown = self.target.names();
-        let (next_at, window) = match &self.kind {
-            Kind::Quota(quota) => (quota.next_at(now), quota.window()),
-            Kind::Rate(rate) => (rate.counter.next_at(now), rate.counter.window()),
-        };
+        let next_at = self.next_if_refused(now);
         shown.insert("limit".to_owned(), limit.shown());
         shown.insert("used".to_owned(), units(used));
         shown.insert("held".to_owned(), units(held));
@@ -270,7 +295,6 @@ impl Account {
         shown.insert("requested".to_owned(), units(self.cost));
         shown.insert("retry_after_ns".to_owned(), span(retry));
         shown.insert("next_at".to_owned(), shown_at(next_at));
-        shown.insert("window_ns".to_owned(), span(window));
         shown.insert("never".to_owned(), self.is_never().into());
         Value::Object(shown)
     }
@@ -337,21 +361,18 @@ pub(crate) struct Admission {
 impl Limits {
     /// Finds all targets: `quota_not_found`, `policy_not_found`.
     pub(crate) fn admission(&self, items: &[Item], now: Nanos) -> Result<Admission, No> {
-        let missing = |is_missing: &dyn Fn(&Item) -> bool| -> Vec<Value> {
-            items.iter().filter(|item| is_missing(item)).map(|item| item.target.shown()).collect()
+        let is_missing = |item: &&Item| match &item.target {
+            Target::Quota(id) => !self.quotas.contains_key(id),
+            Target::Rate { policy, .. } => {
+                item.terms.is_none() && !self.policies.contains_key(policy)
+            }
         };
-        let quotas = missing(
-            &|item| matches!(&item.target, Target::Quota(id) if !self.quotas.contains_key(id)),
-        );
-        if !quotas.is_empty() {
-            return Err(No::new("quota_not_found").with("targets", Value::Array(quotas)));
-        }
-        let policies = missing(&|item| {
-            matches!(&item.target, Target::Rate { policy, .. }
-                if item.terms.is_none() && !self.policies.contains_key(policy))
-        });
-        if !policies.is_empty() {
-            return Err(No::new("policy_not_found").with("targets", Value::Array(policies)));
+        let missing: Vec<&Item> = items.iter().filter(is_missing).collect();
+        if !missing.is_empty() {
+            let is_quota = missing.iter().any(|item| matches!(item.target, Target::Quota(_)));
+            let code = if is_quota { "quota_not_found" } else { "policy_not_found" };
+            let targets = missing.iter().map(|item| item.target.shown()).collect();
+            return Err(No::new(code).with("targets", Value::Array(targets)));
         }
         let accounts = items.iter().filter_map(|item| self.account(item, now)).collect();
         Ok(Admission { now, accounts })
@@ -384,7 +405,7 @@ impl Limits {
         if counter.is_idle(now) {
             return None;
         }
-        let rate = Rate { counter, space, is_new: false, clash: None };
+        let rate = Rate { counter, space, is_new: false, clash: None, before: None };
         Some(Account::new(&item, Kind::Rate(Box::new(rate))))
     }
 
@@ -402,22 +423,23 @@ impl Limits {
             counter.policy_epoch = policy.epoch;
             counter
         });
-        Some(Rate { counter, space: Space::Stored, is_new, clash: None })
+        Some(Rate { counter, space: Space::Stored, is_new, clash: None, before: None })
     }
 
     fn inline(&self, (name, key): (&str, &str), terms: &Terms, now: Nanos) -> Rate {
         let known = self.counters.get(&(Space::Inline, name.to_owned(), key.to_owned()));
         let Some(known) = known.filter(|counter| !counter.is_idle(now)) else {
             let counter = Counter::unused(terms.clone(), now, (self.births, 0));
-            return Rate { counter, space: Space::Inline, is_new: true, clash: None };
+            return Rate { counter, space: Space::Inline, is_new: true, clash: None, before: None };
         };
         let mut counter = known.clone();
         if !counter.terms.algorithm.is_like(&terms.algorithm) {
             let clash = Some(counter.terms.algorithm.name());
-            return Rate { counter, space: Space::Inline, is_new: false, clash };
+            return Rate { counter, space: Space::Inline, is_new: false, clash, before: None };
         }
         counter.take_terms(terms, now);
-        Rate { counter, space: Space::Inline, is_new: false, clash: None }
+        let before = Some(Box::new(known.clone()));
+        Rate { counter, space: Space::Inline, is_new: false, clash: None, before }
     }
 
     /// Keys of a policy that have a place and count something.
@@ -448,7 +470,7 @@ impl Limits {
         for account in accounts {
             match (&account.kind, &account.target) {
                 (Kind::Quota(quota), Target::Quota(id)) => {
-                    writes.insert(format!("quotas/{id}"));
+                    writes.insert(record("quotas", &[id]));
                     self.quotas.insert(id.clone(), (**quota).clone());
                 }
                 (Kind::Rate(rate), Target::Rate { policy, key }) => {
@@ -456,7 +478,7 @@ impl Limits {
                         Space::Stored => "counters",
                         Space::Inline => "inline_counters",
                     };
-                    writes.insert(crate::model::fields::record(kind, &[policy, key]));
+                    writes.insert(record(kind, &[policy, key]));
                     let mut counter = rate.counter.clone();
                     counter.placed = true;
                     self.counters.insert((rate.space, policy.clone(), key.clone()), counter);
@@ -518,11 +540,6 @@ impl Admission {
         self.accounts.iter().map(|it| it.max_ttl(self.now)).min().unwrap_or(TTL_MAX)
     }
 
-    /// What remains until the first quota of it ends.
-    pub(crate) fn rest(&self) -> Option<i128> {
-        self.accounts.iter().filter_map(Account::expires_at).map(|end| end - self.now).min()
-    }
-
     /// `too_many_holds`. A shadow policy takes note.
     pub(crate) fn check_holds(&mut self) -> Result<(), No> {
         let now = self.now;
@@ -568,7 +585,7 @@ impl Admission {
                 account.would_reject = true;
             } else {
                 targets.push(account.target.shown());
-                first = first.or(Some(max));
+                first = Some(first.map_or(max, |known: i128| known.min(max)));
             }
         }
         let Some(max) = first else { return Ok(()) };
@@ -605,14 +622,9 @@ impl Admission {
         let retry = retry.flatten().filter(|retry| {
             self.accounts.iter().all(|account| Self::lasts(account, now + retry, horizon))
         });
-        let least = violated.iter().map(|(account, _)| {
-            let limit = account.limit();
-            limit.less(account.used(now) + account.held(now))
-        });
-        let least = least.min_by_key(|limit| limit.count()).unwrap_or(Limit(None));
         let shown = violated.iter().map(|(account, retry)| account.violation(now, *retry));
         Err(No::new(code)
-            .with("remaining", least.shown())
+            .with("remaining", self.least_left())
             .with("retry_after_ns", span(retry))
             .with("violations", Value::Array(shown.collect())))
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::admission::{Account, Admission, Charged, Kind, Space};
 use super::counter::{Epoch, Place};
 use super::value::{
-    DAY, IfVersion, Limit, Retention, Target, Units, at as shown_at, reachable, units,
+    DAY, IfVersion, Limit, Retention, Target, Units, at as shown_at, reachable, record, units,
 };
 use super::{Limits, No, Yes, content, given_or_drawn};
 use crate::instant::Nanos;
@@ -158,19 +158,50 @@ impl Limits {
         }
     }
 
-    /// Keeps the event of a use, if any target of it asks for that; gives its id.
+    /// `charge_exists`, unless it is what the hold became itself.
+    pub(super) fn check_charge_of(&self, id: &str, hold: &str, now: Nanos) -> Result<(), No> {
+        let is_own = |charge: &Charge| charge.hold.as_deref() == Some(hold);
+        if self.charges.get(id).is_some_and(is_own) {
+            return Ok(());
+        }
+        self.check_charge_free(Some(id), now)
+    }
+
+    /// Removes charges that are no longer kept: housekeeping.
+    pub(super) fn sweep_charges(&mut self, call: &Call<'_>) {
+        let ids = call.args.get("ids").and_then(Value::as_array).into_iter().flatten();
+        for id in ids.filter_map(Value::as_str) {
+            if self.charges.get(id).is_some_and(|charge| !charge.is_kept(call.at)) {
+                self.charges.remove(id);
+            }
+        }
+    }
+
+    /// The quotas of a charge that is no longer kept and was not removed, whose id is used again:
+    /// what it took counts as pruned then.
+    pub(super) fn replaced(&self, id: &str) -> Vec<String> {
+        let items = self.charges.get(id).map(|charge| charge.items.as_slice()).unwrap_or_default();
+        let quotas = items.iter().filter_map(|item| match &item.target {
+            Target::Quota(id) => Some(record("quotas", &[id])),
+            Target::Rate { .. } => None,
+        });
+        quotas.collect()
+    }
+
+    /// Keeps the event of a use, if any target of it asks for that; gives its id, and the
+    /// records it wrote.
     pub(super) fn record_charge(
         &mut self,
         admission: &Admission,
         event: &Event<'_>,
         call: &Call<'_>,
-    ) -> Value {
+    ) -> (Value, Vec<String>) {
         let now = admission.now;
         let charged = admission.accounts.iter().filter_map(|it| Some((it, it.charged?)));
         let kept: Vec<(&Account, Charged, Option<Nanos>)> =
             charged.filter_map(|(it, charged)| Some((it, charged, keep(it, now)?))).collect();
         if kept.is_empty() {
-            return Value::Null;
+            return (Value::Null, Vec::new());
         }
         let id = given_or_drawn(event.id.map(str::to_owned), call, "/charge");
         let id = id.unwrap_or_default();
@@ -197,8 +228,10 @@ impl Limits {
             keep_until,
             labels: event.labels.cloned().unwrap_or_else(|| json!({})),
         };
+        let mut writes = self.replaced(&id);
+        writes.push(record("charges", &[&id]));
         self.charges.insert(id.clone(), charge);
-        id.into()
+        (id.into(), writes)
     }
 
     fn charge(&self, id: &str, now: Nanos) -> Result<&Charge, No> {
@@ -281,7 +314,7 @@ impl Limits {
         check_left(&wanted)?;
 
         let (mut given, mut accounts) = (0_i128, Vec::new());
-        let mut writes = std::collections::BTreeSet::from([format!("charges/{id}")]);
+        let mut writes = std::collections::BTreeSet::from([record("charges", &[id])]);
         for part in wanted {
             let Some(mut account) = part.account else { continue };
             account.give_back(part.units, part.item.place, now);

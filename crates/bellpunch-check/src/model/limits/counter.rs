@@ -237,6 +237,7 @@ impl Counter {
                 for entry in entries.iter_mut().filter(|(at, _)| *at == of) {
                     entry.1 -= units;
                 }
+                entries.retain(|(_, left)| 0 < *left);
             }
             (State::Bucket { debt, gone, .. }, _, Algorithm::Gcra { period, .. }) => {
                 *debt -= units * period;
@@ -313,9 +314,16 @@ impl Counter {
         }
     }
 
+    /// Whether it is a bucket without debt: when it will be full is not stated.
+    pub(super) fn is_full(&self, at: Nanos) -> bool {
+        matches!(self.state.moved_to(at, &self.terms.algorithm), State::Bucket { debt: 0, .. })
+    }
+
     /// When nothing that is counted counts any more; of one that counts nothing, what a use now
     /// would give.
     pub(super) fn reset_at(&self, at: Nanos) -> Option<Nanos> {
+        // Without a limit nothing is counted.
+        self.terms.limit.0?;
         let algorithm = &self.terms.algorithm;
         match (self.state.moved_to(at, algorithm), algorithm) {
             (State::Window { end, .. }, _) => {

@@ -3,6 +3,8 @@
 //! Invariant: one capture or one void ends a hold, or its time does; what it held is held until
 //! then and no longer.
 
+mod uploads;
+
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
@@ -11,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::admission::{Account, Admission, Horizon, Item, Kind, Space, demands};
 use super::charges::Event;
 use super::open::Open;
-use super::value::{DAY, Span, Target, Units, at as shown_at, reachable, span, units};
+use super::value::{DAY, Span, Target, Units, at as shown_at, reachable, record, span, units};
 use super::{Limits, No, Yes, content, given_or_drawn};
 use crate::instant::Nanos;
 use crate::model::Call;
@@ -179,12 +181,12 @@ impl Limits {
 
     pub(super) fn create_hold(&mut self, call: &Call<'_>) -> Result<Yes, No> {
         let Create { items, id, ttl_ns, owner, labels } = content(call)?;
-        let items = demands(&items)?;
-        if let Some(at) = items.iter().position(|item| item.units == 0) {
-            return Err(No::shape("invalid_units", format!("items[{at}].units")));
+        let wanted = demands(&items)?;
+        if items.iter().any(|item| item.units == 0) {
+            return Err(No::new("invalid_units"));
         }
         let now = call.at;
-        let mut admission = self.admission(&items, now)?;
+        let mut admission = self.admission(&wanted, now)?;
         if let Some(Ok(known)) = id.as_ref().map(|id| self.hold(id, now)) {
             return Err(No::new("hold_exists").with("at", shown_at(Some(known.created_at))));
         }
@@ -221,22 +223,24 @@ impl Limits {
         mut admission: Admission,
     ) -> (Admission, BTreeSet<String>) {
         let NewHold { id, owner, expires_at, labels } = new;
-        let mut held = Vec::new();
-        for (account, item) in admission.accounts.iter_mut().zip(items) {
-            let units = if account.counts() && !account.would_reject { item.units } else { 0 };
-            held.push(HeldItem { item: item.clone(), held: units });
-            if 0 < units {
-                account.hold(Open { hold: id.clone(), units, expires_at });
+        for account in &mut admission.accounts {
+            if account.counts() && !account.would_reject {
+                account.own = account.cost;
+                account.hold(Open { hold: id.clone(), units: account.own, expires_at });
             }
         }
-        let mut writes = BTreeSet::from([format!("holds/{id}")]);
-        let written: Vec<&Account> = admission
-            .accounts
-            .iter()
-            .zip(&held)
-            .filter(|(_, held)| 0 < held.held)
-            .map(|(account, _)| account)
-            .collect();
+        let is_held = |item: &Item| {
+            let mut accounts = admission.accounts.iter();
+            accounts.any(|account| account.target == item.target && 0 < account.own)
+        };
+        let held = items.iter().map(|item| {
+            let held = if is_held(item) { item.units } else { 0 };
+            HeldItem { item: item.clone(), held }
+        });
+        let held: Vec<HeldItem> = held.collect();
+        let mut writes = BTreeSet::from([record("holds", &[&id])]);
+        let written: Vec<&Account> =
+            admission.accounts.iter().filter(|account| 0 < account.own).collect();
         self.write(&written, &mut writes);
         let created_at = admission.now;
         let hold = Hold { items: held, owner, created_at, expires_at, end: None, labels };
@@ -246,20 +250,21 @@ impl Limits {
 
     /// The targets of a hold.
     pub(super) fn held_targets(&self, hold: &Hold, now: Nanos) -> Admission {
-        let accounts = hold.items.iter().filter_map(|held| {
+        let mut accounts: Vec<Account> = Vec::new();
+        for held in &hold.items {
             let target = &held.item.target;
-            let mut account = match self.existing(target, Space::of(held.item.terms.as_ref()), now)
-            {
-                Some(account) => account,
-                None => {
-                    self.admission(std::slice::from_ref(&held.item), now).ok()?.accounts.pop()?
-                }
-            };
+            if let Some(known) = accounts.iter_mut().find(|account| account.target == *target) {
+                known.own = known.own.saturating_add(held.held);
+                continue;
+            }
+            let space = Space::of(held.item.terms.as_ref());
+            let again = || self.admission(std::slice::from_ref(&held.item), now).ok();
+            let found = self.existing(target, space, now);
+            let Some(mut account) = found.or_else(|| again()?.accounts.pop()) else { continue };
             account.own = held.held;
-            account.cost = held.held;
-            Some(account)
-        });
-        Admission { now, accounts: accounts.collect() }
+            accounts.push(account);
+        }
+        Admission { now, accounts }
     }
 
     pub(super) fn capture_hold(&mut self, call: &Call<'_>) -> Result<Yes, No> {
@@ -275,14 +280,14 @@ impl Limits {
             return Err(No::shape("invalid_request", "units".to_owned()));
         }
         let charge = charge.unwrap_or_else(|| id.clone());
-        self.check_charge_free(Some(&charge), now)?;
+        self.check_charge_of(&charge, &id, now)?;
         hold.check_owner(owner.as_deref())?;
         hold.check_ended()?;
         let mut admission = self.held_targets(&hold, now);
         admission.check_revoked()?;
         hold.check_time(now)?;
         admission.check_expired()?;
-        admission.take(&taken);
+        admission.take(&hold, &taken);
         let horizon = Horizon { ttl: None, before: Some(hold.expires_at) };
         let room = admission.check_room_until(horizon);
         room.map_err(|no| no.with("capturable", units(admission.capturable(&hold))))?;
@@ -291,7 +296,7 @@ impl Limits {
         let event = Event { id: Some(&charge), hold: Some(&id), labels: Some(&labels) };
         let captured = self.close_captured(&id, admission, &event);
         let Captured { admission, charge, captured, released, mut writes } = captured;
-        writes.insert(format!("holds/{id}"));
+        writes.insert(record("holds", &[&id]));
         let yes = Yes { writes, reply: Map::new() };
         let shown = self.hold(&id, now)?.shown(&id, now);
         Ok(yes
@@ -329,10 +334,8 @@ impl Limits {
         let mut writes = BTreeSet::new();
         self.write(&written, &mut writes);
         let nothing = Call { cmd: "", args: &Value::Null, at: now, drawn: None };
-        let charge = self.record_charge(&admission, event, &nothing);
-        if let Some(id) = charge.as_str() {
-            writes.insert(format!("charges/{id}"));
-        }
+        let (charge, written) = self.record_charge(&admission, event, &nothing);
+        writes.extend(written);
         if let Some(hold) = self.holds.get_mut(id) {
             hold.end = Some(End::Captured { at: now, charge: charge.clone() });
         }
@@ -360,7 +363,7 @@ impl Limits {
 
     /// Releases a hold that is open. Gives its targets after it, and the records it wrote.
     pub(crate) fn close_voided(&mut self, id: &str, now: Nanos) -> (Admission, BTreeSet<String>) {
-        let mut writes = BTreeSet::from([format!("holds/{id}")]);
+        let mut writes = BTreeSet::from([record("holds", &[id])]);
         let Some(hold) = self.holds.get(id).cloned() else {
             return (Admission { now, accounts: Vec::new() }, BTreeSet::new());
         };
@@ -414,7 +417,7 @@ impl Limits {
         expires_at: Nanos,
         now: Nanos,
     ) -> (Admission, BTreeSet<String>) {
-        let mut writes = BTreeSet::from([format!("holds/{id}")]);
+        let mut writes = BTreeSet::from([record("holds", &[id])]);
         let Some(hold) = self.holds.get(id).cloned() else {
             return (Admission { now, accounts: Vec::new() }, BTreeSet::new());
         };
@@ -454,10 +457,10 @@ impl Limits {
 
 impl Admission {
     /// How long a hold will last: `ttl_too_long`. Unless something else was asked for, `usual`, or
-    /// the rest of its quotas if that is shorter.
+    /// as long as it may if that is shorter.
     pub(crate) fn ttl(&self, asked: Option<i128>, usual: i128) -> Result<i128, No> {
         let max = self.max_ttl();
-        let ttl = asked.unwrap_or_else(|| self.rest().map_or(usual, |rest| usual.min(rest)));
+        let ttl = asked.unwrap_or_else(|| usual.min(max));
         if max < ttl || reachable(self.now.saturating_add(ttl)).is_none() {
             return Err(No::new("ttl_too_long").with("max_ttl_ns", span(Some(max))));
         }
@@ -475,9 +478,13 @@ impl Admission {
     }
 
     /// Asks for so many units of each item.
-    fn take(&mut self, taken: &[i128]) {
-        for (account, units) in self.accounts.iter_mut().zip(taken) {
-            account.cost = *units;
+    fn take(&mut self, hold: &Hold, taken: &[i128]) {
+        for account in &mut self.accounts {
+            let items = hold.items.iter().zip(taken);
+            let of_it = items.filter(|(held, _)| held.item.target == account.target);
+            // A lease is taken by its hold alone; a capture ends it, and takes nothing.
+            let is_lease = account.is_lease();
+            account.cost = if is_lease { 0 } else { of_it.map(|(_, units)| *units).sum() };
         }
     }
 

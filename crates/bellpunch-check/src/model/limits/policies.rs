@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::admission::{Account, Admission, Item, Kind, Space};
 use super::counter::Counter;
 use super::terms::Terms;
-use super::value::{IfVersion, Target, at as shown_at};
+use super::value::{IfVersion, Target, at as shown_at, record};
 use super::{Limits, No, Yes, content};
 use crate::instant::Nanos;
 use crate::model::Call;
@@ -81,7 +81,7 @@ struct Read {
 
 impl Limits {
     fn policy_version(&self, id: &str) -> Option<u64> {
-        let known = self.versions.get(&format!("policies/{id}")).copied();
+        let known = self.versions.get(&record("policies", &[id])).copied();
         known.filter(|_| self.policies.contains_key(id))
     }
 
@@ -105,6 +105,11 @@ impl Limits {
         let one: One = content(&Call { args: &one, ..*call })?;
         let terms: Terms = content(&Call { args: &terms, ..*call })?;
         let known = self.policies.get(&one.id);
+        // Keys that there are already were not counted.
+        let bounded = |policy: &Policy| policy.changes.last().map(|last| last.terms.max_keys);
+        if known.and_then(bounded) == Some(None) && terms.max_keys.is_some() {
+            return Err(No::shape("invalid_request", "max_keys".to_owned()));
+        }
         check_version(self.policy_version(&one.id), one.if_version.as_ref())?;
         let last = known.and_then(|policy| policy.changes.last());
         if let Some(last) = last.filter(|last| !last.terms.algorithm.is_like(&terms.algorithm)) {
@@ -125,7 +130,7 @@ impl Limits {
             policy.changes.push(Change { number, at: call.at, terms });
             let over = policy.changes.len().saturating_sub(CHANGES_KEPT);
             policy.changes.drain(..over);
-            yes.writes.insert(format!("policies/{}", one.id));
+            yes.writes.insert(record("policies", &[&one.id]));
         }
         Ok(yes.with("policy", policy.shown(&one.id)).with("changed", changed.into()))
     }
@@ -140,7 +145,7 @@ impl Limits {
         self.policies.remove(&one.id);
         self.counters.retain(|(space, policy, _), _| *space == Space::Inline || *policy != one.id);
         let mut yes = Yes::default();
-        yes.writes.insert(format!("policies/{}", one.id));
+        yes.writes.insert(record("policies", &[&one.id]));
         Ok(yes.with("policy", shown).with("changed", true.into()))
     }
 
@@ -152,7 +157,7 @@ impl Limits {
         let Some(policy) = self.policies.get_mut(&one.id) else { return Ok(Yes::default()) };
         policy.epoch = epoch;
         let mut yes = Yes::default();
-        yes.writes.insert(format!("policies/{}", one.id));
+        yes.writes.insert(record("policies", &[&one.id]));
         Ok(yes.with("policy", policy.shown(&one.id)))
     }
 

@@ -3,7 +3,6 @@
 //! Invariant: `used = opening + charged - refunded - forgiven`.
 #![expect(
     clippy::arithmetic_side_effects,
-    clippy::integer_division,
     reason = "units stay below 2^53 and instants below 2^68, far from the end of an i128"
 )]
 
@@ -15,7 +14,7 @@ use super::counter::Epoch;
 use super::open::Holds;
 use super::value::{
     INSTANT_MAX, Instant, Limit, Retention, Span, Units, at as shown_at, first, object, reachable,
-    span, units,
+    units,
 };
 use crate::instant::Nanos;
 
@@ -164,21 +163,11 @@ impl Quota {
         self.excused = self.used(at) + self.holds.held(at);
     }
 
-    /// When more remains by time alone.
+    /// When more remains by time alone, while it can be used.
     pub(super) fn next_at(&self, at: Nanos) -> Option<Nanos> {
         let now = self.remaining(at).0?;
-        first(at, |then| self.remaining(then).0.is_some_and(|left| now < left))
-    }
-
-    /// The time that gives back as many units as the limit has, where it is always the same.
-    pub(super) fn window(&self) -> Option<i128> {
-        let refill = self.refill.as_ref()?;
-        let Every::Period { period, .. } = &refill.every else { return None };
-        let limit = self.limit.0?;
-        let times = refill.amount.map_or(Some(1), |amount| {
-            if amount == 0 { None } else { Some((limit + amount - 1) / amount) }
-        })?;
-        Some(times * period).filter(|span| *span <= u64::MAX.into())
+        let next = first(at, |then| self.remaining(then).0.is_some_and(|left| now < left));
+        next.filter(|next| !self.is_expired(*next))
     }
 
     /// As replies show it.
@@ -215,7 +204,6 @@ impl Quota {
             ("expires_at", shown_at(now.expires_at)),
             ("reset_at", shown_at(next)),
             ("next_at", shown_at(now.next_at(at))),
-            ("window_ns", span(now.window())),
             ("refill", refill),
             ("charges", now.charges.shown()),
             ("totals", totals),

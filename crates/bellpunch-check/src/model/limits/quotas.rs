@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::policies::check_version;
 use super::quota::{Quota, Refill};
-use super::value::{IfVersion, Instant, Limit, Retention, Target, Units, at as shown_at};
+use super::value::{IfVersion, Instant, Limit, Retention, Target, Units, at as shown_at, record};
 use super::{Limits, No, Yes, content, given_or_drawn};
 use crate::model::Call;
 
@@ -67,16 +67,16 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 impl Limits {
     pub(super) fn create_quota(&mut self, call: &Call<'_>) -> Result<Yes, No> {
         let create: Create = content(call)?;
-        let Some(id) = given_or_drawn(create.id, call, "/quota/id") else {
-            return Err(No::new("invalid_request"));
-        };
-        if let Some(known) = self.quotas.get(&id) {
+        if let Some(known) = create.id.as_ref().and_then(|id| self.quotas.get(id)) {
             return Err(No::new("quota_exists").with("at", shown_at(Some(known.created_at))));
         }
         if let Some(end) = create.expires_at.filter(|end| end.0 <= call.at) {
             return Err(No::new("expiry_not_later").with("expires_at", shown_at(Some(end.0))));
         }
 
+        let Some(id) = given_or_drawn(create.id, call, "/quota/id") else {
+            return Err(No::new("invalid_request"));
+        };
         let used = create.used.map_or(0, |used| used.0);
         let quota = Quota {
             limit: create.limit,
@@ -101,7 +101,7 @@ impl Limits {
 
     fn put_quota(&mut self, id: &str, quota: Quota, call: &Call<'_>) -> Yes {
         let mut yes = Yes::default().with("quota", Value::Object(quota.shown(id, call.at)));
-        yes.writes.insert(format!("quotas/{id}"));
+        yes.writes.insert(record("quotas", &[id]));
         self.quotas.insert(id.to_owned(), quota);
         yes
     }
@@ -122,7 +122,7 @@ impl Limits {
         id: &str,
         wanted: Option<&IfVersion>,
     ) -> Result<(), No> {
-        check_version(self.versions.get(&format!("quotas/{id}")).copied(), wanted)
+        check_version(self.versions.get(&record("quotas", &[id])).copied(), wanted)
     }
 
     /// Writes what was changed, if anything was.

@@ -103,10 +103,8 @@ impl Limits {
         self.write(&charged, &mut writes);
         let labels = check.labels.as_ref();
         let event = Event { id: check.id.as_deref(), hold: None, labels };
-        let charge = self.record_charge(&admission, &event, call);
-        if let Some(id) = charge.as_str() {
-            writes.insert(format!("charges/{id}"));
-        }
+        let (charge, written) = self.record_charge(&admission, &event, call);
+        writes.extend(written);
         let looked = demands.iter().all(|demand| demand.units == 0);
         let dry_run = if looked { true.into() } else { Value::Null };
         Ok(Used { admission, charge, dry_run, writes })

@@ -244,3 +244,13 @@ pub(super) fn first(after: Nanos, holds: impl Fn(Nanos) -> bool) -> Option<Nanos
     }
     Some(yes)
 }
+
+/// The name of a record, as receipts have it.
+pub(super) fn record(kind: &str, parts: &[&str]) -> String {
+    let mut name = kind.to_owned();
+    for part in parts {
+        name.push('/');
+        name.push_str(&part.replace('%', "%25").replace('/', "%2F"));
+    }
+    name
+}

@@ -582,3 +582,31 @@ fn a_node_alone_tells_of_all_targets() {
     terms["algorithm"] = json!("sliding_counter");
     assert_eq!(send(inline(1, terms)).code, "algorithm_changed");
 }
+
+#[test]
+fn terms_that_contradict_each_other_come_before_a_sum_that_is_too_large() {
+    let item = |key: &str, units: u64, limit: u64| json!({ "policy": "p", "key": key, "units": units, "terms": log(limit) });
+    let items = [item("a", MAX, 5), item("a", 1, 5), item("b", 1, 5), item("b", 1, 6)];
+    let check = json!({ "command": "checks.consume", "items": items });
+    let answer = World::default().send(nanos(0), check);
+    assert_eq!(answer.code, "invalid_request");
+    assert_eq!(answer.fields["field"], "items[3].terms");
+}
+
+#[test]
+fn a_refused_capture_says_when_more_remains() {
+    let mut world = World::default();
+    let quota = json!({ "command": "quotas.create", "id": "q", "limit": 10, "used": 5 });
+    assert!(world.send(nanos(0), quota).ok());
+    let hold = json!({
+        "command": "holds.create", "id": "h", "items": [{ "quota": "q", "units": 3 }],
+        "ttl_ns": 60_000_000_000_u64,
+    });
+    assert!(world.send(nanos(0), hold).ok());
+    let capture = json!({ "command": "holds.capture", "id": "h", "units": 6 });
+    let answer = world.send(nanos(SECOND), capture);
+    assert_eq!(answer.code, "quota_exceeded");
+    // What the hold itself holds remains again when it ends.
+    let end = nanos(60 * SECOND).to_string();
+    assert_eq!(answer.fields["violations"][0]["next_at"], end);
+}

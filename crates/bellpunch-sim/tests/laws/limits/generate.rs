@@ -1,5 +1,13 @@
 //! Random commands on few names, at times that like edges.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::collapsible_if,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "it makes tests, and stops them where it is wrong"
+)]
+
 use std::sync::Arc;
 
 use bellpunch::AnyCommand;
@@ -30,6 +38,11 @@ pub(super) struct Step {
 pub(super) struct Generator {
     state: u64,
     now: i128,
+    /// Whether time runs fast.
+    wild: bool,
+    /// What is made first.
+    first: Vec<(&'static str, Map<String, Value>)>,
+
     /// Instants that answers named.
     edges: Vec<i128>,
     charges: Vec<String>,
@@ -40,15 +53,45 @@ pub(super) struct Generator {
 impl Generator {
     pub(super) fn new(seed: u64) -> Self {
         let mut made = Self {
-            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            state: seed,
             now: 0,
+            wild: false,
+            first: Vec::new(),
+
             edges: Vec::new(),
             charges: Vec::new(),
             holds: Vec::new(),
             versions: vec![0, 1],
         };
+        // Neighbouring seeds would be one sequence, a step apart.
+        made.state = made.next();
         made.now = instant::parse(made.pick(&STARTS)).unwrap();
+        made.wild = made.chance(35);
+        made.prologue();
+
         made
+    }
+
+    /// Most of what is asked for is there.
+    fn prologue(&mut self) {
+        for name in ["q", "r", "x", "z"] {
+            if self.chance(85) {
+                let mut args = Map::from_iter([("id".to_owned(), json!(name))]);
+                self.creation(&mut args);
+                args.insert("id".to_owned(), json!(name));
+                self.first.push(("quotas.create", args));
+            }
+        }
+        for name in ["f", "e", "d", "c", "l", "g", "n", "u"] {
+            if self.chance(85) {
+                let mut args = self.terms(name);
+                if self.chance(25) {
+                    args.insert("max_keys".to_owned(), json!(self.below(3) + 1));
+                }
+                args.insert("id".to_owned(), json!(name));
+                self.first.push(("policies.set", args));
+            }
+        }
     }
 
     pub(super) const fn now(&self) -> i128 {
@@ -126,20 +169,20 @@ impl Generator {
     fn advance(&mut self) {
         let edges: Vec<i128> = self.edges.iter().copied().filter(|at| self.now <= *at).collect();
         let near = edges.iter().copied().min();
+        let wild = self.wild || self.chance(4);
         let span = match self.below(20) {
-            0..=6 => 0,
-            7 => 1,
-            8..=9 => i128::from(self.below(3_000_000_000)),
-            10..=11 => i128::from(self.below(20)) * SECOND,
-            12 => i128::from(self.below(90_000)) * SECOND,
-            13 if self.chance(15) => i128::from(self.below(40)) * 86_400 * SECOND,
-            14..=18 if near.is_some() => {
-                let far = self.chance(20);
+            0..=8 => 0,
+            9 => 1,
+            10..=12 if wild => i128::from(self.below(20)) * SECOND,
+            13 if wild && self.chance(30) => i128::from(self.below(90_000)) * SECOND,
+            14 if wild && self.chance(5) => i128::from(self.below(40)) * 86_400 * SECOND,
+            10..=14 => i128::from(self.below(900_000_000)),
+            15..=17 if near.is_some() => {
+                let far = wild && self.chance(20);
                 let edge = if far { self.pick(&edges) } else { near.unwrap() };
-                let off = i128::from(self.below(3)) - 1;
+                let span = edge + i128::from(self.below(3)) - 1 - self.now;
                 // Far edges would end everything; most are near.
-                let span = edge + off - self.now;
-                if 40 * 86_400 * SECOND < span { 0 } else { span }
+                if 40 * 86_400 * SECOND < span || (!wild && 100 * SECOND < span) { 0 } else { span }
             }
             _ => 1_000_000,
         };
@@ -159,14 +202,17 @@ impl Generator {
     }
 
     fn units(&mut self) -> u64 {
-        self.pick(&[1, 1, 1, 2, 2, 3, 4, 5, 0, 7, 12, MAX])
+        if self.chance(3) {
+            return self.pick(&[MAX, 12]);
+        }
+        self.pick(&[1, 1, 1, 1, 1, 2, 2, 2, 3, 4, 5, 0, 7])
     }
 
     fn limit(&mut self) -> Value {
-        if self.chance(8) {
+        if self.chance(6) {
             json!("unlimited")
         } else {
-            json!(self.pick(&[0_u64, 1, 3, 5, 5, 8, 10, MAX]))
+            json!(self.pick(&[0_u64, 1, 3, 5, 5, 8, 10, 10, 12, 20, MAX]))
         }
     }
 
@@ -175,7 +221,7 @@ impl Generator {
     }
 
     fn instant(&mut self) -> String {
-        let span = i128::from(self.below(200)) - 10;
+        let span = i128::from(self.below(200)) - 5;
         instant::print((self.now + span * SECOND).max(0))
     }
 
@@ -225,7 +271,7 @@ impl Generator {
 
     /// Terms of a policy; each name stands for one algorithm, mostly.
     fn terms(&mut self, name: &str) -> Map<String, Value> {
-        let name = if self.chance(6) { self.policy() } else { name };
+        let name = if self.chance(2) { self.policy() } else { name };
         let mut terms = match name {
             "d" => {
                 let mut terms = self.calendar();
@@ -262,7 +308,7 @@ impl Generator {
             let limit = self.limit();
             terms.insert("limit".to_owned(), limit);
         }
-        for (field, percent) in [("charges", 60), ("shadow", 12)] {
+        for (field, percent) in [("charges", 60), ("shadow", 7)] {
             if self.chance(percent) {
                 terms.insert(field.to_owned(), json!(true));
             }
@@ -307,7 +353,7 @@ impl Generator {
     }
 
     fn items(&mut self) -> Value {
-        let count = self.pick(&[1, 1, 1, 2, 2, 3, 0]);
+        let count = self.pick(&[1, 1, 1, 1, 1, 2, 2, 3, 0]);
         let count = if count == 0 && self.chance(70) { 4 } else { count };
         let mut items: Vec<Map<String, Value>> = (0..count).map(|_| self.item()).collect();
         if 1 < items.len() && self.chance(25) {
@@ -353,14 +399,14 @@ impl Generator {
         let mut args = Map::new();
         args.insert("id".to_owned(), json!(self.quota()));
         let name = match self.below(40) {
-            0..=9 => "quotas.create",
-            10..=13 => "quotas.set_limit",
-            14..=17 => "quotas.configure",
-            18..=19 => "quotas.revoke",
-            20..=22 => "quotas.reactivate",
-            23 => "quotas.reset",
-            24..=25 => "quotas.read",
-            26..=35 => "quotas.consume",
+            0..=2 => "quotas.create",
+            3..=6 => "quotas.set_limit",
+            7..=9 => "quotas.configure",
+            10 => "quotas.revoke",
+            11..=12 => "quotas.reactivate",
+            13 => "quotas.reset",
+            14..=15 => "quotas.read",
+            16..=33 => "quotas.consume",
             _ => "quotas.refund",
         };
         match name {
@@ -398,7 +444,7 @@ impl Generator {
         if self.chance(25) {
             args.insert("used".to_owned(), json!(self.units()));
         }
-        if self.chance(30) {
+        if self.chance(20) {
             args.insert("expires_at".to_owned(), json!(self.instant()));
         }
         if self.chance(50) {
@@ -414,7 +460,7 @@ impl Generator {
 
     fn configuration(&mut self, args: &mut Map<String, Value>) {
         if self.chance(50) {
-            let end = if self.chance(50) { Value::Null } else { json!(self.instant()) };
+            let end = if self.chance(75) { Value::Null } else { json!(self.instant()) };
             args.insert("expires_at".to_owned(), end);
         }
         if self.chance(40) {
@@ -434,12 +480,12 @@ impl Generator {
         let policy = self.policy();
         let mut args = Map::new();
         let name = match self.below(40) {
-            0..=13 => "policies.set",
-            14 => "policies.delete",
-            15..=16 => "policies.reset",
-            17..=18 => "policies.reset_all",
-            19 => "policies.read",
-            20..=23 => "counters.read",
+            0..=9 => "policies.set",
+            10 => "policies.delete",
+            11 => "policies.reset",
+            12 => "policies.reset_all",
+            13 => "policies.read",
+            14..=16 => "counters.read",
             _ => "policies.consume",
         };
         match name {
@@ -526,6 +572,8 @@ impl Generator {
             30_000_000_000,
             60_000_000_000,
             90_000_000_000,
+            90_000_000_000,
+            100_000_000_000,
             3_000_000_000_000_000,
         ])
     }
@@ -571,7 +619,11 @@ impl Generator {
             let args = serde_json::from_slice(&command.content()).unwrap();
             return Step { name: command.name(), command, args, dry_run: false };
         }
-        let (name, args) = match self.below(20) {
+        let first = if self.first.is_empty() { None } else { Some(self.first.remove(0)) };
+        let is_first = first.is_some();
+        let kind = self.below(20);
+        let (name, args) = match kind {
+            _ if is_first => first.unwrap(),
             0..=5 => self.on_quota(),
             6..=10 => self.on_policy(),
             11..=14 => {
@@ -592,6 +644,6 @@ impl Generator {
         let command = command.unwrap_or_else(|error| panic!("{name} {args}: {error}"));
         let whole = self.chance(30);
         let args = if whole { serde_json::from_slice(&command.content()).unwrap() } else { args };
-        Step { command, name, args, dry_run: self.chance(4) }
+        Step { command, name, args, dry_run: !is_first && self.chance(4) }
     }
 }

@@ -1,5 +1,7 @@
 //! The rules on records in memory, one command at a time.
 
+#![expect(clippy::unwrap_used, reason = "it runs in tests, and stops them where it is wrong")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,11 +20,22 @@ pub(super) enum Answer {
         versions: Versions,
         /// Those of them that were forgotten.
         purged: BTreeSet<String>,
+        /// Nothing was written.
+        dry: bool,
     },
     Rejected {
         code: String,
         data: Value,
     },
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Accepted { told, versions, .. } => write!(f, "ok {told} {versions:?}"),
+            Self::Rejected { code, data } => write!(f, "{code} {data}"),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +47,7 @@ pub(super) struct World {
 }
 
 impl World {
+    #[expect(clippy::fn_params_excessive_bools, reason = "as the request has it")]
     pub(super) fn send(
         &mut self,
         command: Arc<dyn AnyCommand>,
@@ -60,14 +74,19 @@ impl World {
                     }
                     let versions =
                         versions.into_iter().map(|(name, version)| (name, version.get()));
-                    return Answer::Accepted { told, versions: versions.collect(), purged };
+                    return Answer::Accepted {
+                        told,
+                        versions: versions.collect(),
+                        purged,
+                        dry: dry_run,
+                    };
                 }
                 Decision::Rejected { rejection, touched, .. } => {
                     assert!(touched.writes.is_empty(), "a rejection writes nothing");
                     let code = rejection.code.to_owned();
                     return Answer::Rejected { code, data: Value::Object(rejection.data) };
                 }
-                other @ (Decision::Failed(_) | _) => panic!("{other:?}"),
+                failed @ (Decision::Failed(_) | _) => panic!("{failed:?}"),
             }
         }
     }
@@ -95,7 +114,7 @@ impl World {
         for key in written {
             let Some(pending) = self.view.pending(key) else { continue };
             if pending.purge {
-                purged.insert(format!("{}/{}", key.kind.name(), key.id.as_str()));
+                purged.insert(key.to_string());
             }
             if pending.value.is_some() {
                 self.records.insert(key.clone(), pending.sweep_at);
