@@ -34,6 +34,11 @@ const CI: &[Step] = &[
     ("demonstration", &["run", "--locked", "--example", "races"], &[]),
     ("a rule of one's own", &["run", "--locked", "--example", "own_rule"], &[]),
     (
+        "the binary, killed and drained",
+        &["test", "--locked", "-p", "bellpunch-cli", "--test", "process", "--", "under_load"],
+        &[("BELLPUNCH_KILLS", "200"), ("BELLPUNCH_DRAINS", "50")],
+    ),
+    (
         "planted bugs",
         &["test", "--locked", "--package", "bellpunch-threads", "--features", "planted", "planted"],
         &[],

@@ -253,8 +253,10 @@ fn end_them<'h>(history: &'h History, ops: &mut [Op<'h>], findings: &mut Finding
         }
         *ended = true;
         if t < op.call.t {
+            // An end that cannot be is taken for none: it would stand in its own way.
             let text = format!("The {} ended before it was sent.", op.named());
             findings.violation(FORM, vec![number], text);
+            continue;
         }
         op.end = end;
     }

@@ -30,6 +30,17 @@ pub trait Sequential: Clone {
     /// With a sentence that says what does not hold.
     fn check(&self, at: Nanos) -> Result<(), String>;
 
+    /// Whether a record of this name may go as housekeeping of any command.
+    fn may_go(&self, record: &str, at: Nanos) -> bool {
+        let _ = (record, at);
+        false
+    }
+
+    /// Takes what housekeeping wrote.
+    fn told(&mut self, versions: &crate::history::Versions, at: Nanos) {
+        let _ = (versions, at);
+    }
+
     /// Whether the model says of a record which commands write it.
     fn states(&self, record: &str) -> bool {
         let _ = record;

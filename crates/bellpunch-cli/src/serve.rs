@@ -52,6 +52,7 @@ pub(crate) fn run(args: &ServeArgs, form: Form) -> Result<ExitCode, Failure> {
             .await
             .map_err(|cause| Failure::could_not_run(format!("http.listen = {listen}: {cause}")))?;
         let stop = stopped()?;
+        outlive_full_files();
         let components = Components { engine, blobs, listener };
         match bellpunch_server::serve(settings.server.clone(), components, stop).await {
             Ok(()) => Ok(ExitCode::SUCCESS),
@@ -64,6 +65,22 @@ pub(crate) fn run(args: &ServeArgs, form: Form) -> Result<ExitCode, Failure> {
     opened.close();
     served
 }
+
+/// SIGXFSZ: 25 wherever Bellpunch is built, except on MIPS.
+#[cfg(all(unix, not(any(target_arch = "mips", target_arch = "mips64"))))]
+const FILE_TOO_LARGE: i32 = 25;
+
+/// A write beyond the greatest size of a file (`RLIMIT_FSIZE`) is an error to be told; unless the
+/// signal that comes with it is handled, it ends the process.
+#[cfg(all(unix, not(any(target_arch = "mips", target_arch = "mips64"))))]
+fn outlive_full_files() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Its handler stays when the listener goes. Without it, such a write is a crash: nothing lost.
+    let _ = signal(SignalKind::from_raw(FILE_TOO_LARGE));
+}
+
+#[cfg(not(all(unix, not(any(target_arch = "mips", target_arch = "mips64")))))]
+const fn outlive_full_files() {}
 
 /// SIGTERM or Ctrl-C.
 #[cfg(unix)]

@@ -55,8 +55,6 @@ fn faults_of(settings: &Settings) -> Vec<FaultKind> {
         // Whoever hears nothing for longer than outcomes are kept can never know.
         return vec![
             FaultKind::ClockDrift,
-            FaultKind::Slow,
-            FaultKind::SlowPartition,
             FaultKind::Conflict,
             FaultKind::Delay,
             FaultKind::StaleReads,

@@ -135,6 +135,15 @@ fn undrawn(args: &Value) -> String {
     format!("\u{0}{args}")
 }
 
+/// The name of a counter's record.
+fn counter_name((space, policy, key): &(Space, String, String)) -> String {
+    let kind = match space {
+        Space::Stored => "counters",
+        Space::Inline => "inline_counters",
+    };
+    super::fields::record(kind, &[policy, key])
+}
+
 impl Limits {
     /// What the answer to a command had to be; if it was yes, the state goes on.
     pub fn apply(&mut self, call: &Call<'_>) -> Verdict {
@@ -198,13 +207,22 @@ impl Limits {
         }
     }
 
-    /// Takes versions as they were told: after housekeeping, which may write quotas.
-    pub fn told(&mut self, versions: &Versions) {
+    /// Takes what housekeeping wrote: it may prune quotas, and takes counters away that are idle.
+    pub fn told(&mut self, versions: &Versions, at: Nanos) {
         for (name, version) in versions {
             if let Some(known) = self.versions.get_mut(name) {
                 *known = *version;
             }
         }
+        self.counters.retain(|id, counter| {
+            !(versions.contains_key(&counter_name(id)) && counter.is_idle(at))
+        });
+    }
+
+    /// Whether a record is a counter that is idle, so that housekeeping may take it away.
+    pub(crate) fn may_go(&self, record: &str, at: Nanos) -> bool {
+        let mut counters = self.counters.iter();
+        counters.any(|(id, counter)| counter_name(id) == record && counter.is_idle(at))
     }
 
     /// Whether the model says of a record, `kind/id`, which commands write it. Of `key_counts/…`

@@ -118,6 +118,14 @@ impl crate::judge::Sequential for State {
         Self::check(self, at)
     }
 
+    fn may_go(&self, record: &str, at: Nanos) -> bool {
+        self.limits.may_go(record, at)
+    }
+
+    fn told(&mut self, versions: &crate::history::Versions, at: Nanos) {
+        self.limits.told(versions, at);
+    }
+
     fn states(&self, record: &str) -> bool {
         Limits::states(record)
     }

@@ -59,7 +59,8 @@ pub(super) fn known<'h>(part: &Part<'h>, findings: &mut Findings) -> Known<'h> {
     for group in keyed.chunk_by(|(one, _), (other, _)| one == other) {
         let Some((key, _)) = group.first() else { continue };
         let ops = group.iter().filter_map(|(_, place)| part.ops.get(*place)).copied().collect();
-        let group = Group { key, ops, resolved: resolved.remove(key), keep: part.keep };
+        let (resolved, keep) = (resolved.remove(key), part.keep);
+        let group = Group { part, key, ops, resolved, keep };
         group.judge(&mut known, findings);
     }
     for (key, line) in resolved {
@@ -134,7 +135,8 @@ fn rejection<'h>(op: Op<'h>, end: &'h Rejected, findings: &mut Findings) -> Opti
 }
 
 /// The calls of one key.
-struct Group<'h> {
+struct Group<'p, 'h> {
+    part: &'p Part<'h>,
     key: &'h str,
     ops: Vec<Op<'h>>,
     resolved: Option<&'h Resolved>,
@@ -164,7 +166,7 @@ fn repeatable(reply: &Value) -> Cow<'_, Value> {
     }
 }
 
-impl<'h> Group<'h> {
+impl<'h> Group<'_, 'h> {
     fn judge(&self, known: &mut Known<'h>, findings: &mut Findings) {
         let mut effects = self.told_first_hand(findings);
         for op in &self.ops {
@@ -328,14 +330,15 @@ impl<'h> Group<'h> {
         });
     }
 
-    /// The latest time that any call of the key was told.
+    /// The latest time that any call of the partition was told.
     fn latest(&self) -> Option<Nanos> {
         let at = |op: &Op<'_>| match op.end {
             Ended::Accepted(end) => parse(&end.at),
             Ended::Rejected(end) => parse(&end.at),
-            Ended::Read(_) | Ended::Error(_) | Ended::Unknown => None,
+            Ended::Read(end) => parse(&end.at),
+            Ended::Error(_) | Ended::Unknown => None,
         };
-        self.ops.iter().filter_map(at).max()
+        self.part.ops.iter().filter_map(at).max()
     }
 
     fn once(&self, effects: &[Effect<'h>], findings: &mut Findings) {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::chains::index;
 use super::{Node, Told};
 use crate::calls::Part;
-use crate::history::Rejected;
+use crate::history::{Rejected, Versions};
 use crate::instant::Nanos;
 use crate::judge::{Findings, Sequential, count};
 use crate::model::{Call, Verdict};
@@ -108,7 +108,10 @@ impl<S: Sequential> Replayed<S> {
             self.ask((&node.call.cmd, &node.call.args), (node.at, told))
         };
         match (&node.told, came) {
-            (_, Came::Taken) => Ok(()),
+            (_, Came::Taken) => {
+                self.state.told(&node.writes, node.at);
+                Ok(())
+            }
             (Told::Rejected(end), Came::Rejected(index, code, reply)) => {
                 same_rejection(end, (is_list, index), (&code, &reply))
             }
@@ -130,7 +133,8 @@ impl<S: Sequential> Replayed<S> {
                 if matches!(node.told, Told::Read(_)) {
                     return Ok(());
                 }
-                same_writes(&self.state, node, &expected)?;
+                let gone = same_writes(&self.state, node, &expected)?;
+                self.state.told(&gone, node.at);
                 same_rises(node, &expected, |name| rises.get(&(place, name)).copied())
             }
         }
@@ -200,15 +204,23 @@ fn same_writes<S: Sequential>(
     state: &S,
     node: &Node<'_>,
     expected: &[(Value, BTreeSet<String>)],
-) -> Result<(), String> {
+) -> Result<Versions, String> {
     if expected.iter().any(|(_, writes)| writes.is_empty()) {
-        return Ok(());
+        return Ok(Versions::new());
     }
     let all: BTreeSet<&str> =
         expected.iter().flat_map(|(_, writes)| writes).map(String::as_str).collect();
     let is_told = |name: &&str| !name.starts_with("outcomes/") && state.states(name);
     let told: BTreeSet<&str> = node.writes.keys().map(String::as_str).filter(is_told).collect();
-    if all == told { Ok(()) } else { Err(format!("wrote {told:?}, and had to write {all:?}.")) }
+    let beside = node
+        .writes
+        .iter()
+        .filter(|(name, _)| told.contains(name.as_str()) && !all.contains(name.as_str()));
+    let gone: Versions = beside.map(|(name, version)| (name.clone(), *version)).collect();
+    if all.is_subset(&told) && gone.keys().all(|name| state.may_go(name, node.at)) {
+        return Ok(gone);
+    }
+    Err(format!("wrote {told:?}, and had to write {all:?}."))
 }
 
 /// A list raises a record by one for each of its commands that wrote it.

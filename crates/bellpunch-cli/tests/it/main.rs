@@ -4,19 +4,19 @@
     clippy::arithmetic_side_effects,
     clippy::disallowed_methods,
     clippy::indexing_slicing,
-    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test that panics has failed; it prints its seed, and takes it back"
+    reason = "a test that panics has failed"
 )]
 
+#[path = "../common/client.rs"]
 mod client;
 mod contend;
-mod crash;
-mod drain;
 mod exact;
 mod guides;
 mod history;
 mod removed;
+#[allow(dead_code, reason = "the tests of processes use the rest of it")]
+#[path = "../common/server.rs"]
 mod server;
 
 use std::io::Read as _;

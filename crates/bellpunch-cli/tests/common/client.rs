@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+#[derive(Debug)]
 pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
     host: String,
