@@ -155,7 +155,7 @@ fn run(seed: u64, reached: &mut BTreeMap<String, u64>) -> Result<(), String> {
             (!unchanged).then(|| "a rejection changed the model".to_owned())
         });
         if let (Answer::Accepted { versions, .. }, Verdict::Housekeeping) = (&answer, &verdict) {
-            model.told(versions);
+            model.told(versions, now);
         }
         if let Some(wrong) = wrong.or_else(|| model.check(now).err()) {
             let from = trail.len().saturating_sub(if seeds().len() == 1 { 400 } else { 12 });
