@@ -145,25 +145,24 @@ impl Totals {
     }
 }
 
-/// Runs a case in a thread of its own, with a bug planted in it.
+/// Does something in a thread of its own, which is quiet and has a bug planted in it.
 ///
 /// # Panics
-/// If the machine has no room for a thread.
-#[must_use]
-pub fn run_apart(case: &Case, planted: &'static str, trace: Trace) -> Report {
+/// If the machine has no room for a thread, or `work` panics.
+pub fn apart<T: Send>(planted: &'static str, work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
+        let named = thread::Builder::new().name(WORLD.to_owned());
         let work = || {
             plant(planted);
-            run(case, trace)
+            work()
         };
-        let named = thread::Builder::new().name(WORLD.to_owned());
         let handle = named.spawn_scoped(scope, work).expect("there is room for a thread");
         handle.join().expect("what happens in a world is caught there")
     })
 }
 
 /// Chooses the bug of this thread.
-pub fn plant(bug: &'static str) {
+fn plant(bug: &'static str) {
     #[cfg(feature = "planted")]
     bellpunch::planted::choose(bug);
     let _ = bug;
@@ -214,10 +213,7 @@ fn one(plan: &Plan, place: u64) -> Totals {
     let mut case = generate(&plan.generator, seed).expect("the generator was looked up before");
     case.settings.defect.clone_from(&plan.defect);
     let mut report = run(&case, Trace::default());
-    let twice = place < plan.twice;
-    if twice && let Some(difference) = differs(&case, &report) {
-        report.violations.push(difference);
-    }
+    let twice = place < plan.twice && is_equal_again(&case, &mut report);
     Totals { twice: u64::from(twice), ..totals_of(&case, &report) }
 }
 
@@ -247,9 +243,16 @@ pub fn totals_of(case: &Case, report: &Report) -> Totals {
     totals
 }
 
-/// Runs a case again, and finds the first line that differs.
-#[must_use]
-pub fn differs(case: &Case, first: &Report) -> Option<Violation> {
+/// Runs a case again; that its trace differs is a violation of its own.
+pub fn is_equal_again(case: &Case, report: &mut Report) -> bool {
+    let difference = differs(case, report);
+    let equal = difference.is_none();
+    report.violations.extend(difference);
+    equal
+}
+
+/// The first line in which a second run differs.
+fn differs(case: &Case, first: &Report) -> Option<Violation> {
     let again = run(case, Trace::default());
     if again.hash == first.hash && again.violations == first.violations {
         return None;

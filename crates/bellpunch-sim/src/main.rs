@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bellpunch_sim::campaign::{
-    self, After, Failure, Plan, SITUATIONS_FROM, Totals, campaign, run_apart,
+    self, After, Failure, Plan, SITUATIONS_FROM, Totals, apart, campaign,
 };
 use bellpunch_sim::case::Case;
 use bellpunch_sim::kept::Kept;
@@ -209,7 +209,7 @@ impl Tool {
 
     fn case(&self, case: &Case, file: Option<&Path>) -> Result<bool, String> {
         let trace = if self.args.trace { Trace::kept() } else { Trace::default() };
-        let mut report = run_apart(case, self.planted, trace);
+        let mut report = apart(self.planted, || run::run(case, trace));
         if self.args.trace {
             print(report.trace.as_deref().unwrap_or_default());
         }
@@ -218,11 +218,10 @@ impl Tool {
             report.history.write(&mut text).map_err(|error| error.to_string())?;
             write(path, text)?;
         }
-        let twice = 0 < self.args.twice;
-        if twice && let Some(difference) = campaign::differs(case, &report) {
-            report.violations.push(difference);
-        }
-        let totals = campaign::totals_of(case, &report);
+        let twice = 0 < self.args.twice
+            && apart(self.planted, || campaign::is_equal_again(case, &mut report));
+        let mut totals = campaign::totals_of(case, &report);
+        totals.twice = u64::from(twice);
         print(&report::summary(&totals));
         for failure in &totals.failures {
             self.tell(failure, case, file)?;
@@ -355,7 +354,7 @@ impl Tool {
         let mut failed = 0_u64;
         for file in &files {
             let kept = read(file)?;
-            let report = run_apart(&kept.case, self.planted, Trace::default());
+            let report = apart(self.planted, || run::run(&kept.case, Trace::default()));
             if let Some(failure) = campaign::totals_of(&kept.case, &report).failures.first() {
                 failed = failed.saturating_add(1);
                 print(&format!("{}: {}\n", file.display(), kept.title));
@@ -384,7 +383,7 @@ impl Tool {
     fn tell(&self, failure: &Failure, case: &Case, file: Option<&Path>) -> Result<(), String> {
         let after = self.begun.elapsed();
         let shrunk = self.shrunk(failure, case);
-        let report = run_apart(&shrunk, self.planted, Trace::kept());
+        let report = apart(self.planted, || run::run(&shrunk, Trace::kept()));
         let options = self.options();
         let name = self.args.out.join(format!("{:x}.json", failure.seed));
         let kept = Kept {
@@ -430,20 +429,14 @@ impl Tool {
             return case.clone();
         }
         let begun = now();
-        std::thread::scope(|scope| {
-            let work = || {
-                campaign::plant(self.planted);
-                let mut fails = |case: &Case| {
-                    let report = run::run(case, Trace::default());
-                    let first = report.violations.first()?;
-                    (first.rule == failure.rule).then_some(first.at)
-                };
-                let go_on = || begun.elapsed() < SHRINK;
-                Shrinking::new(&mut fails, &go_on).shrink(case)
+        apart(self.planted, || {
+            let mut fails = |case: &Case| {
+                let report = run::run(case, Trace::default());
+                let first = report.violations.first()?;
+                (first.rule == failure.rule).then_some(first.at)
             };
-            let named = std::thread::Builder::new().name(quiet::WORLD.to_owned());
-            let handle = named.spawn_scoped(scope, work);
-            handle.ok().and_then(|handle| handle.join().ok()).unwrap_or_else(|| case.clone())
+            let go_on = || begun.elapsed() < SHRINK;
+            Shrinking::new(&mut fails, &go_on).shrink(case)
         })
     }
 }
