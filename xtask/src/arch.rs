@@ -128,7 +128,9 @@ fn one_clock() {
     for (path, text) in sources("crates") {
         let clocks = ["SystemTime::now", "std::time::Instant", "Timestamp::now("];
         let reads = clocks.iter().any(|clock| text.contains(clock));
-        let allowed = path == "crates/bellpunch/src/clock.rs" || is_test(&path);
+        // The simulator's command line bounds campaigns by real time; no world sees it.
+        let places = ["crates/bellpunch/src/clock.rs", "crates/bellpunch-sim/src/main.rs"];
+        let allowed = places.contains(&path.as_str()) || is_test(&path);
         assert!(!reads || allowed, "{path} reads a clock");
     }
 }

@@ -1,17 +1,19 @@
-//! Chores of the workspace: `cargo xtask ci` runs what every change must pass.
+//! Chores of the workspace: `cargo xtask ci` runs what every change must pass, `cargo xtask sim`
+//! the simulator, `cargo xtask campaign` many seeds of it, `cargo xtask planted` the hunt for planted bugs.
 //!
 //! Why Rust and not a script: it runs wherever the project builds, and its own tests hold the
 //! architecture (`arch`).
 
 #[cfg(test)]
 mod arch;
+mod sim;
 
 use std::process::{Command, ExitCode};
 
 /// A name, the arguments of cargo, and variables of its environment.
 type Step = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
-/// What every change must pass, in order; the tests come last, so that their result is the end.
+/// What every change must pass, in order; after it comes the simulator.
 const CI: &[Step] = &[
     ("format", &["fmt", "--all", "--check"], &[]),
     (
@@ -50,12 +52,20 @@ const CI: &[Step] = &[
     reason = "a chore reads its arguments and says what it does"
 )]
 fn main() -> ExitCode {
-    let chore = std::env::args().nth(1);
-    if chore.as_deref() != Some("ci") {
-        eprintln!("usage: cargo xtask ci");
-        return ExitCode::from(2);
-    }
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut arguments = std::env::args().skip(1);
+    let chore = arguments.next().unwrap_or_default();
+    let arguments: Vec<String> = arguments.collect();
+    match chore.as_str() {
+        "ci" => {}
+        "sim" => return sim::simulate(&cargo, &arguments),
+        "campaign" => return sim::campaign(&cargo, &arguments),
+        "planted" => return sim::planted(&cargo, &arguments),
+        _ => {
+            eprintln!("usage: cargo xtask ci | sim [OPTIONS] | campaign [SEEDS] | planted [BUG]");
+            return ExitCode::from(2);
+        }
+    }
     for (name, arguments, variables) in CI {
         eprintln!("== {name}: cargo {}", arguments.join(" "));
         let status = Command::new(&cargo).args(*arguments).envs(variables.iter().copied()).status();
@@ -64,5 +74,6 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    ExitCode::SUCCESS
+    eprintln!("== simulator: cargo xtask sim");
+    sim::lane(&cargo)
 }

@@ -7,18 +7,33 @@
 //!
 //! Invariant: the same case gives the same trace, byte for byte.
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "results of other kinds are no situation")]
 mod calls;
+pub mod campaign;
 pub mod case;
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "lines and errors of other kinds do not matter there"
+)]
 mod client;
+pub mod counts;
+#[expect(clippy::wildcard_enum_match_arm, reason = "most faults have no amount")]
 pub mod generate;
+pub mod kept;
 mod node;
 pub mod planted;
+pub mod quiet;
+pub mod report;
 pub mod rng;
 pub mod run;
+pub mod shrink;
 pub mod situations;
-mod store;
+#[expect(clippy::type_complexity, reason = "what is dumped is taken apart at once")]
+pub mod store;
 pub mod trace;
+#[expect(clippy::indexing_slicing, reason = "a field of a JSON object is made by writing to it")]
 pub mod workload;
-mod world;
+#[expect(clippy::wildcard_enum_match_arm, reason = "most faults do nothing when they begin or end")]
+pub mod world;
 
 pub use world::Violation;

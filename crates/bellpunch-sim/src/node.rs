@@ -30,7 +30,6 @@ struct NodeClock {
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Node {
-    pub(crate) number: usize,
     /// Rises with each start: what was meant for an earlier process is lost.
     pub(crate) life: u64,
     executor: Option<Executor>,
@@ -47,9 +46,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) const fn new(number: usize) -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
-            number,
             life: 0,
             executor: None,
             clock: NodeClock { since: 0, offset: 0, drift_ppm: 0, frozen: None },
@@ -160,12 +158,13 @@ impl World {
         node.life = node.life.saturating_add(1);
         node.inbox.clear();
         let waiters = std::mem::take(&mut node.waiters);
-        let (times, number) = (u64::try_from(applied).unwrap_or_default(), number);
+        let times = u64::try_from(applied).unwrap_or_default();
         let mut rng = self.rng("crash", times);
         if exclusive || self.case.settings.defect == "lost_at_failover" {
             let lowest = if exclusive { synced } else { applied.saturating_sub(3) };
             let room = u64::try_from(applied.saturating_sub(lowest)).unwrap_or_default();
-            let kept = lowest.saturating_add(rng.below(room.saturating_add(1)) as usize);
+            let more = rng.below(room.saturating_add(1));
+            let kept = lowest.saturating_add(usize::try_from(more).unwrap_or_default());
             if kept < applied {
                 self.reached("tail_lost");
             }
@@ -178,7 +177,6 @@ impl World {
                 self.after(delay, Event::Lost { sent: caller, code: "cut" });
             }
         }
-        let _ = number;
     }
 
     /// Tells a process to stop.

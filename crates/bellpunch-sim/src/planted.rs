@@ -168,12 +168,7 @@ pub fn hunt(bug: &Bug, first_seed: u64) -> Option<Catch> {
         let report = run(&case, Trace::default());
         choose_none();
         let Some(violation) = report.violations.first() else { continue };
-        let rule = if violation.rule == "history" {
-            let mut words = violation.text.lines().nth(1).unwrap_or_default().split(':');
-            words.next().unwrap_or_default().to_owned()
-        } else {
-            violation.rule.to_owned()
-        };
+        let rule = violation.rule.to_owned();
         // It counts only if the same case passes without the bug.
         case.settings.defect.clear();
         if run(&case, Trace::default()).violations.is_empty() {

@@ -10,6 +10,8 @@ use bellpunch_check::model::state::State;
 use serde_json::{Value, json};
 
 use crate::case::{Asked, Case, SECOND};
+use crate::counts::Counts;
+use crate::quiet;
 use crate::situations::Situations;
 use crate::trace::Trace;
 use crate::world::{Violation, World};
@@ -30,8 +32,10 @@ pub struct Report {
     pub hash: u64,
     /// All that happened, if it was to be kept.
     pub trace: Option<String>,
-    /// Commits that the store applied.
-    pub commits: usize,
+    /// The calls that show what was broken, if a checker named them.
+    pub shown: Vec<u64>,
+    /// How much was tried.
+    pub counts: Counts,
 }
 
 /// Runs a case.
@@ -40,19 +44,32 @@ pub fn run(case: &Case, trace: Trace) -> Report {
     let mut world = World::new(case.clone(), trace);
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
     if let Err(panic) = ended {
-        let text = panic
-            .downcast_ref::<String>()
-            .cloned()
+        let text = quiet::last()
+            .or_else(|| panic.downcast_ref::<String>().cloned())
             .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
             .unwrap_or_default();
         world.violated("no_panic", text);
     }
     let history = History { header: world.header(), lines: std::mem::take(&mut world.lines) };
+    let mut counts = Counts::of(&history);
+    counts.commits = world.store.applied().try_into().unwrap_or(u64::MAX);
+    counts.decided = 1;
+    let mut shown = Vec::new();
     if world.violations.is_empty() {
         let judgement = judge::<State>(&history);
-        if judgement.verdict != Verdict3::Pass {
-            world.violated("history", judgement.to_string());
+        let lines: Vec<String> = match judgement.verdict {
+            Verdict3::Pass => Vec::new(),
+            Verdict3::Fail => judgement.violations.iter().map(ToString::to_string).collect(),
+            Verdict3::Inconclusive => judgement.undecided,
+        };
+        if judgement.verdict == Verdict3::Inconclusive {
+            counts.decided = 0;
         }
+        if judgement.verdict != Verdict3::Pass {
+            let rule = judgement.violations.first().map_or("undecided", |first| first.rule);
+            world.violated(rule, lines.join("\n"));
+        }
+        shown = judgement.violations.into_iter().flat_map(|broken| broken.ops).collect();
     }
     Report {
         violations: std::mem::take(&mut world.violations),
@@ -60,7 +77,8 @@ pub fn run(case: &Case, trace: Trace) -> Report {
         situations: world.situations.clone(),
         hash: world.trace.hash(),
         trace: world.trace.text().map(str::to_owned),
-        commits: world.store.applied(),
+        shown,
+        counts,
     }
 }
 

@@ -202,7 +202,7 @@ impl World {
             case,
         };
         for number in 0..count {
-            world.nodes.push(Node::new(number));
+            world.nodes.push(Node::new());
             world.start(number);
         }
         for place in 0..world.case.steps.len() {
@@ -309,11 +309,6 @@ impl World {
             }
         }
         self.now = self.now.max(end);
-    }
-
-    /// Whether nothing more will happen by itself.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.heap.is_empty()
     }
 
     fn happen(&mut self, event: Event) {
