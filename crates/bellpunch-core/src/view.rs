@@ -116,15 +116,19 @@ struct Slot {
     pending: Option<PendingWrite>,
     bytes: usize,
     used: bool,
+    /// How many purges this view had seen when it was loaded.
+    purges: u64,
 }
 
 /// The records of one partition as a batch of commands sees them.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     slots: BTreeMap<RecordKey, Slot>,
-    /// Versions below which no record of a kind is ever made again, and times before which none is
-    /// decided on, since some were purged.
-    floors: BTreeMap<Kind, Floor>,
+    /// How many purges this view has seen, and how many had been seen after the last of each kind.
+    /// A purge raises the version of all absent records of its kind at the store. To raise it here
+    /// would be a guess: one that somebody else has made meanwhile may be at just that version.
+    purges: u64,
+    purged: BTreeMap<Kind, u64>,
     due: BTreeMap<Due, Vec<RecordId>>,
     /// Those that the batch wrote.
     written: BTreeSet<RecordKey>,
@@ -144,6 +148,12 @@ pub(crate) enum SeenError {
     Undecodable(DecodeError),
 }
 
+impl Slot {
+    const fn is_absent(&self) -> bool {
+        matches!(self.committed.content, Content::Absent)
+    }
+}
+
 impl View {
     /// Takes a record as the store gave it. What a batch wrote on it stays.
     pub fn load(&mut self, key: RecordKey, loaded: Loaded) {
@@ -154,7 +164,8 @@ impl View {
             .saturating_add(SLOT_BYTES);
         let content = loaded.value.map_or(Content::Absent, Content::Encoded);
         let committed = State { version: loaded.version, at: loaded.at, content };
-        let slot = Slot { committed, pending: None, bytes, used: true };
+        let purges = self.purges;
+        let slot = Slot { committed, pending: None, bytes, used: true, purges };
         self.bytes = self.bytes.saturating_add(bytes);
         match self.slots.entry(key) {
             Entry::Vacant(place) => {
@@ -183,8 +194,11 @@ impl View {
     }
 
     pub(crate) fn read<R: Record>(&mut self, key: &RecordKey) -> Result<Seen<R>, SeenError> {
-        let floor = self.floors.get(&key.kind).copied().unwrap_or_default();
+        let purges = self.purged.get(&key.kind).copied().unwrap_or_default();
         let slot = self.slots.get_mut(key).ok_or(SeenError::NotLoaded)?;
+        if slot.pending.is_none() && slot.is_absent() && slot.purges < purges {
+            return Err(SeenError::NotLoaded);
+        }
         slot.used = true;
         if let Some(pending) = &slot.pending
             && !crate::planted!("batch_blind")
@@ -194,10 +208,7 @@ impl View {
         }
         let State { version, at, content } = &mut slot.committed;
         let value = match content {
-            Content::Absent => {
-                let Floor { version, at } = floor.above(Floor { version: *version, at: *at });
-                return Ok(Seen { version, at, value: None });
-            }
+            Content::Absent => return Ok(Seen { version: *version, at: *at, value: None }),
             Content::Decoded(value) => downcast::<R>(Arc::clone(value)),
             Content::Encoded(bytes) => {
                 let value = Arc::new(decode::<R>(bytes).map_err(SeenError::Undecodable)?);
@@ -209,13 +220,9 @@ impl View {
     }
 
     pub(crate) fn write(&mut self, key: &RecordKey, mut write: PendingWrite) {
-        let floor = self.floors.get(&key.kind).copied().unwrap_or_default();
         let slot = self.slots.get_mut(key).expect("a record is read before it is written");
         write.expected = match &slot.pending {
             Some(earlier) => earlier.expected,
-            None if matches!(slot.committed.content, Content::Absent) => {
-                slot.committed.version.max(floor.version)
-            }
             None => slot.committed.version,
         };
         if crate::planted!("version_per_batch") {
@@ -240,14 +247,7 @@ impl View {
     /// If the record was never loaded.
     #[must_use]
     pub fn expected(&self, key: &RecordKey) -> Version {
-        let slot = self.slots.get(key).expect("what was read is loaded");
-        match slot.committed.content {
-            Content::Absent => {
-                let floor = self.floors.get(&key.kind).copied().unwrap_or_default();
-                slot.committed.version.max(floor.version)
-            }
-            Content::Encoded(_) | Content::Decoded(_) => slot.committed.version,
-        }
+        self.slots.get(key).expect("what was read is loaded").committed.version
     }
 
     /// Whether a command of the batch wrote the record.
@@ -269,8 +269,8 @@ impl View {
             let Some(pending) = slot.pending.take() else { continue };
             self.written.remove(key);
             if pending.purge {
-                let purge = Floor { version: pending.version, at: pending.at };
-                self.floors.entry(key.kind.clone()).or_default().raise(purge);
+                self.purges = self.purges.saturating_add(1);
+                self.purged.insert(key.kind.clone(), self.purges);
             }
             let content = pending.value.map_or(Content::Absent, Content::Decoded);
             slot.committed = State { version: pending.version, at: pending.at, content };

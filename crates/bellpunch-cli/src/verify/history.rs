@@ -10,38 +10,15 @@ use std::process::ExitCode;
 
 use bellpunch_check::history::{FORMAT, History, VERSION};
 use bellpunch_check::judge::{Judgement, Verdict3, judge};
+use bellpunch_check::model::state::State;
 use serde_json::{Value, json};
 
 use crate::args::Form;
 use crate::failure::Failure;
 
-/// STAND-IN: the reference model of Bellpunch's own histories. To be replaced by the composite
-/// `bellpunch_check::model::state::State`; all else in this file stays.
-type Model = stand_in::NoModel;
-
-/// STAND-IN: goes with [`Model`].
-mod stand_in {
-    use bellpunch_check::instant::Nanos;
-    use bellpunch_check::judge::Sequential;
-    use bellpunch_check::model::{Call, Verdict};
-
-    #[derive(Clone, Debug, Default)]
-    pub(super) struct NoModel;
-
-    impl Sequential for NoModel {
-        fn apply(&mut self, _: &Call<'_>) -> Verdict {
-            Verdict::NotModelled
-        }
-
-        fn check(&self, _: Nanos) -> Result<(), String> {
-            Ok(())
-        }
-    }
-}
-
 /// Judges the file and says how it went.
 pub(super) fn run(path: &Path, form: Form) -> Result<ExitCode, Failure> {
-    let judgement = judge::<Model>(&read(path)?);
+    let judgement = judge::<State>(&read(path)?);
     let text = match form {
         Form::Text => told(&judgement),
         Form::Json => format!("{}\n", as_json(&judgement)),
