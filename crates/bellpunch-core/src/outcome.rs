@@ -64,6 +64,9 @@ pub struct OutcomeRecord {
     /// Of a list, the versions that each command wrote.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions_each: Vec<Versions>,
+    /// The versions of what it only read.
+    #[serde(default, skip_serializing_if = "Versions::is_empty")]
+    pub as_of: Versions,
     /// One reply per command.
     pub replies: Vec<Value>,
 }
@@ -270,7 +273,7 @@ fn conclude(draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided
             replayed: true,
             versions: outcome.versions.clone(),
             versions_each: outcome.versions_each.clone(),
-            as_of: Versions::new(),
+            as_of: outcome.as_of.clone(),
             touched: Touched {
                 reads: draft.read_versions().keys().cloned().collect(),
                 writes: Vec::new(),
@@ -318,6 +321,7 @@ fn accepted(
             keep_until: at.plus(request.keep).unwrap_or(Timestamp::MAX),
             versions: versions.clone(),
             versions_each: versions_each.clone(),
+            as_of: as_of.clone(),
             replies: replies.iter().map(Reply::to_json).collect(),
         };
         draft.begin(0);
@@ -413,6 +417,9 @@ pub struct StoredReceipt {
     /// Of a list, the versions that each command wrote.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions_each: Vec<Versions>,
+    /// The versions of what it only read.
+    #[serde(default, skip_serializing_if = "Versions::is_empty")]
+    pub as_of: Versions,
     /// One reply per command.
     pub replies: Vec<Value>,
 }
@@ -431,6 +438,7 @@ impl Command for ReadOutcome {
                     at: outcome.at,
                     versions: outcome.versions.clone(),
                     versions_each: outcome.versions_each.clone(),
+                    as_of: outcome.as_of.clone(),
                     replies: outcome.replies.clone(),
                 },
             },

@@ -292,10 +292,12 @@ impl<'h> Group<'_, 'h> {
             }
             return;
         }
-        let versions = receipt.get("versions").map_or(Some(Versions::new()), |versions| {
-            serde_json::from_value::<Versions>(versions.clone()).ok()
-        });
-        let (Some(at), Some(writes)) = (time("at"), versions) else {
+        let versions = |name: &str| {
+            let known = receipt.get(name).cloned();
+            known.map_or(Some(Versions::new()), |known| serde_json::from_value(known).ok())
+        };
+        let read = (time("at"), versions("versions"), versions("as_of"));
+        let (Some(at), Some(writes), Some(sees)) = read else {
             let text = format!("The receipt of key {:?} cannot be read: {receipt}.", self.key);
             findings.violation("history.form", ops(), text);
             return;
@@ -322,7 +324,7 @@ impl<'h> Group<'_, 'h> {
         effects.push(Effect {
             at,
             writes: Cow::Owned(writes),
-            sees: Cow::Owned(Versions::new()),
+            sees: Cow::Owned(sees),
             seq: receipt.get("seq").and_then(Value::as_u64),
             reply: Cow::Owned(reply),
             first: None,

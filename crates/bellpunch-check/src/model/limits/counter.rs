@@ -54,6 +54,11 @@ pub(super) struct Counter {
     pub(super) holds: Holds,
     /// Whether it has its place among the keys of its policy.
     pub(super) placed: bool,
+    /// Nothing was charged since it began: it is as if it had never been used.
+    fresh: bool,
+    /// When it was last written. A change of the policy that another clock dates before it counts
+    /// from here on.
+    touched: Nanos,
 }
 
 const fn ceil_div(number: i128, by: i128) -> i128 {
@@ -154,7 +159,17 @@ impl Counter {
     pub(super) fn unused(terms: Terms, at: Nanos, epoch: Epoch) -> Self {
         let state = State::unused(&terms.algorithm, at);
         let holds = Holds::default();
-        Self { terms, change: 0, policy_epoch: 0, state, epoch, holds, placed: false }
+        Self {
+            terms,
+            change: 0,
+            policy_epoch: 0,
+            state,
+            epoch,
+            holds,
+            placed: false,
+            fresh: true,
+            touched: at,
+        }
     }
 
     /// Units counted at an instant.
@@ -165,7 +180,8 @@ impl Counter {
     /// Whether it is as if it had never been used, so that it may be forgotten.
     pub(super) fn is_idle(&self, at: Nanos) -> bool {
         let idle_at = self.state.idle_at(&self.terms.algorithm);
-        idle_at.is_some_and(|idle_at| idle_at <= at) && self.holds.count(at) == 0
+        let over = self.fresh || idle_at.is_some_and(|idle_at| idle_at <= at);
+        over && self.holds.count(at) == 0
     }
 
     /// Whether nothing is used or held now, although its time may not be over.
@@ -175,6 +191,8 @@ impl Counter {
 
     /// Counts units.
     pub(super) fn charge(&mut self, units: i128, at: Nanos) -> Place {
+        self.fresh = false;
+        self.touched = self.touched.max(at);
         let algorithm = &self.terms.algorithm;
         self.state = self.state.moved_to(at, algorithm);
         match (&mut self.state, algorithm) {
@@ -271,11 +289,14 @@ impl Counter {
     /// Forgets what was used. Open holds stay.
     pub(super) fn reset(&mut self, at: Nanos) {
         self.state = State::unused(&self.terms.algorithm, at);
+        self.fresh = true;
+        self.touched = self.touched.max(at);
         self.epoch.1 += 1;
     }
 
     /// Goes over to other terms: what was consumed is kept.
     pub(super) fn take_terms(&mut self, terms: &Terms, at: Nanos) {
+        let at = at.max(self.touched);
         let before = std::mem::replace(&mut self.terms, terms.clone());
         if before.algorithm == terms.algorithm {
             return;
