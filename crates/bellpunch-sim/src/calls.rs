@@ -64,7 +64,9 @@ impl World {
                 lands = lands.saturating_add(rng.delay(median.saturating_mul(SLOW_FACTOR)));
             }
             let place_delay = u64::try_from(place).unwrap_or_default().saturating_mul(2 * MICRO);
-            let lands = lands.saturating_add(place_delay);
+            // Nobody holds anything for long once the world is healed.
+            let left = self.case.settings.heal.saturating_sub(self.now).saturating_add(SECOND);
+            let lands = lands.min(left.max(arrives)).saturating_add(place_delay);
             self.after(lands, Event::Land { call: number, place });
             let arrived = self.now.saturating_add(arrives);
             let clock_arrived = self.deadline_clock(node);
@@ -190,6 +192,14 @@ impl World {
                 result
             }
         };
+        if matches!(
+            result,
+            CommitResult::TooLate { .. }
+                | CommitResult::ClockAhead { .. }
+                | CommitResult::Failed(_)
+        ) {
+            self.refused.insert(commit.id);
+        }
         let applied = self.store.applied();
         let name = name_of(&result);
         self.note(format_args!("store {number}.{place}: {name}, {applied} applied"));
@@ -230,6 +240,10 @@ impl World {
     pub(crate) fn stray(&mut self, (node, life): (usize, u64), stray: &Stray) {
         let exclusive = self.case.settings.store == StoreKind::Exclusive;
         if exclusive && self.node(node).life != life {
+            return;
+        }
+        // What was refused is over: a transport that repeats calls must not repeat those.
+        if !stray.late && self.refused.contains(&stray.commit.id) {
             return;
         }
         let (arrived, clock_arrived) = (stray.arrived, stray.clock_arrived);

@@ -260,7 +260,7 @@ fn of_ticket(rng: &mut Rng) -> Asked {
                 args["approved"] = json!(true);
             }
             match rng.below(8) {
-                0 => args["partial"] = json!(true),
+                0 => args["partial"] = json!(false),
                 1 => args["one_pending"] = json!(true),
                 2 => args["issue_limit"] = json!({ "count": 3, "period_ns": 5 * SECOND }),
                 _ => {}

@@ -156,6 +156,8 @@ pub struct World {
     pub(crate) next_caller: Caller,
     pub(crate) calls: BTreeMap<u64, Call>,
     pub(crate) next_call: u64,
+    /// Commits that were refused, and not for a conflict.
+    pub(crate) refused: BTreeSet<CommitId>,
     pub(crate) active: BTreeSet<usize>,
     pub(crate) healed: bool,
     /// Ids that were drawn, by partition and collection.
@@ -189,6 +191,7 @@ impl World {
             next_caller: 0,
             calls: BTreeMap::new(),
             next_call: 0,
+            refused: BTreeSet::new(),
             active: BTreeSet::new(),
             healed: false,
             drawn: BTreeMap::new(),
@@ -427,7 +430,11 @@ impl World {
     fn reconnect(&mut self) {
         let open = self.sent.iter().filter(|(_, sent)| !sent.ended).map(|(caller, _)| *caller);
         for sent in open.collect::<Vec<_>>() {
-            self.lost(sent, "cut");
+            // One without a key waits: it could never know.
+            let intent = self.sent.get(&sent).map_or(0, |sent| sent.intent);
+            if self.intent(intent).key.is_some() || self.intent(intent).resolves.is_some() {
+                self.lost(sent, "cut");
+            }
         }
     }
 

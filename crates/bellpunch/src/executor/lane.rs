@@ -52,7 +52,9 @@ enum State {
     Resolving {
         batch: Batch,
         sent: Sent,
-        current: Vec<(RecordKey, Versioned)>,
+        /// The records of a conflict, as they are now. `None`: there was none, but this node's
+        /// clock was too far ahead, so what was sent first may still land.
+        current: Option<Vec<(RecordKey, Versioned)>>,
     },
     /// A pause before a commit is sent again.
     Pausing {
@@ -352,11 +354,10 @@ impl Lane {
         match result {
             CommitResult::Conflict { current } if !first => {
                 // Sent twice, and somebody else's version stands: was it ours that he built upon?
-                let op = turn.desk.op(&self.partition);
-                let (partition, id) = (self.partition.clone(), sent.commit.id);
-                turn.desk.outputs.push_back(Output::Resolve { op, partition, id });
-                self.state = State::Resolving { batch, sent, current };
-                return;
+                return self.ask_fate(batch, sent, (Some(current), turn.desk));
+            }
+            CommitResult::ClockAhead { .. } if !first => {
+                return self.ask_fate(batch, sent, (None, turn.desk));
             }
             // A commit that was sent before may still land, whatever became of this attempt.
             CommitResult::Failed(_) if !first => return self.pause(batch, sent, turn.desk),
@@ -398,6 +399,18 @@ impl Lane {
         if !first {
             resolved(turn.desk);
         }
+    }
+
+    fn ask_fate(
+        &mut self,
+        batch: Batch,
+        sent: Sent,
+        (current, desk): (Option<Vec<(RecordKey, Versioned)>>, &mut Desk),
+    ) {
+        let op = desk.op(&self.partition);
+        let (partition, id) = (self.partition.clone(), sent.commit.id);
+        desk.outputs.push_back(Output::Resolve { op, partition, id });
+        self.state = State::Resolving { batch, sent, current };
     }
 
     /// The store took the batch: it is told.
@@ -520,22 +533,35 @@ impl Lane {
                 for key in batch.touched() {
                     self.view.forget(key);
                 }
-                for (key, versioned) in current {
+                for (key, versioned) in current.into_iter().flatten() {
                     self.take(key, versioned);
                 }
                 for member in batch.members {
                     self.answer(&member.waiting, Ok(member.prepared.outcome), turn.desk);
                 }
             }
-            Ok(Resolution::NotApplied) => {
-                resolved(turn.desk);
-                self.conflict(batch, current, turn);
-            }
-            Ok(Resolution::NotKnown | _) => {
-                resolved(turn.desk);
-                self.not_known(batch, current, turn);
-            }
             Err(_) => self.pause(batch, sent, turn.desk),
+            Ok(resolution) => {
+                resolved(turn.desk);
+                match (resolution, current) {
+                    (Resolution::NotApplied, Some(current)) => self.conflict(batch, current, turn),
+                    (_, Some(current)) => self.not_known(batch, current, turn),
+                    (_, None) => self.may_land(batch, turn.desk),
+                }
+            }
+        }
+    }
+
+    /// What was sent first may land once the store's clock has come so far: nothing is guessed.
+    fn may_land(&mut self, batch: Batch, desk: &mut Desk) {
+        self.view.discard(&batch.writes);
+        for key in batch.touched() {
+            self.view.forget(key);
+        }
+        for member in batch.members {
+            let message = "the reply was lost, and this node's clock is ahead of the store's";
+            let error = Error::new(ErrorKind::Unknown, message);
+            self.answer(&member.waiting, Err(error), desk);
         }
     }
 
