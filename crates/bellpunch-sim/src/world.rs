@@ -430,9 +430,10 @@ impl World {
     fn reconnect(&mut self) {
         let open = self.sent.iter().filter(|(_, sent)| !sent.ended).map(|(caller, _)| *caller);
         for sent in open.collect::<Vec<_>>() {
-            // One without a key waits: it could never know.
+            // One that changes something without a key waits: it could never know.
             let intent = self.sent.get(&sent).map_or(0, |sent| sent.intent);
-            if self.intent(intent).key.is_some() || self.intent(intent).resolves.is_some() {
+            let reads = self.intent(intent).commands.iter().all(|one| one.cmd.ends_with(".read"));
+            if reads || self.intent(intent).key.is_some() {
                 self.lost(sent, "cut");
             }
         }
