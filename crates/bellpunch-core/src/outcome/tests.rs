@@ -87,7 +87,7 @@ fn settled(
 }
 
 #[test]
-fn nothing_absent_is_decided_on_before_the_last_purge_of_its_kind() {
+fn what_is_absent_is_looked_for_again_after_a_purge_of_its_kind() {
     let at = |second: u128| Timestamp::from_nanos(second * 1_000_000_000).unwrap();
     let mut view = View::default();
     for id in ["mark", "other"] {
@@ -96,12 +96,17 @@ fn nothing_absent_is_decided_on_before_the_last_purge_of_its_kind() {
     let set = || (Arc::new(SetMark {}) as Arc<dyn AnyCommand>, "marks/mark");
     let purge = || (Arc::new(PurgeMark {}) as Arc<dyn AnyCommand>, "marks/other");
     assert_eq!(settled(&mut view, purge(), at(9)), (at(9), 1));
-    // The clock is back. The mark, which the view knew before, may be the one that was purged.
-    assert_eq!(settled(&mut view, set(), at(3)), (at(9), 2));
-    // So is the record that was purged itself; and the second purge is no earlier than the first.
-    assert_eq!(settled(&mut view, purge(), at(3)), (at(9), 2));
-    // As a store told it: the later of the two times.
-    for (told, decided) in [(at(4), at(9)), (at(12), at(12))] {
+    // The store's floor is higher now. At which version the mark stands is the store's to say: it
+    // may have been made by another node, at the very version that the floor has.
+    for (record, command) in [("mark", set().0), ("other", purge().0)] {
+        let (commands, keep) = (vec![command], Duration::from_days(7));
+        let request = Request { commands, entropy: vec![0], key: None, keep, dry_run: false };
+        let decision = decide(&mut view, &request, at(3));
+        let Decision::Load { records, .. } = decision else { panic!("{decision:?}") };
+        assert_eq!(records, [Mark::key(&RecordId::stored(record))]);
+    }
+    // As a store tells it, with the time of the purge: the clock is back, the decision is not.
+    for (told, decided) in [(at(9), at(9)), (at(12), at(12))] {
         let (version, key) = (Version::new(2), Mark::key(&RecordId::stored("mark")));
         view.load(key, Loaded { version, at: told, value: None });
         assert_eq!(settled(&mut view, set(), at(1)), (decided, 3), "told {told}");
