@@ -67,7 +67,6 @@ fn is_free(node: &Node<'_>) -> bool {
 pub(super) fn look<S: Sequential + Default>(
     (nodes, chains): Bound<'_, '_>,
     order: &[u32],
-    first: &Failure,
 ) -> Found<S> {
     let is_writer = |place: &u32| nodes.get(index(*place)).is_some_and(|node| !is_free(node));
     let mut writers: Vec<u32> = order.iter().copied().filter(is_writer).collect();
@@ -101,9 +100,6 @@ pub(super) fn look<S: Sequential + Default>(
         }
         let Some(next) = best else { break };
         (writers, slots, failure) = next;
-    }
-    if failure.place == first.place {
-        failure = Failure { slot: failure.slot, ..first.clone() };
     }
     Found::Failed(failure)
 }

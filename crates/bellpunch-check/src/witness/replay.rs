@@ -45,11 +45,8 @@ pub(super) fn replay<S: Sequential + Default>(
     // Once the model cannot know a command, its state is a guess.
     if let Some(first) = failed.filter(|_| replayed.unknown.is_empty()) {
         let asked = replayed.asked;
-        let found = if first.rule == RULE {
-            look((nodes, chains), order, &first)
-        } else {
-            Found::Failed(first)
-        };
+        let found =
+            if first.rule == RULE { look((nodes, chains), order) } else { Found::Failed(first) };
         let is_filled = nodes.iter().any(|node| matches!(node.told, Told::Nothing));
         match found {
             Found::Explained(again) => {
@@ -177,7 +174,10 @@ impl<S: Sequential + Default> Replayed<S> {
                     same(reply, told).map_err(|difference| format!("was told {difference}"))?;
                 }
                 if matches!(node.told, Told::Read(_)) {
-                    return Ok(());
+                    let wrote = expected.iter().find(|(_, writes)| !writes.is_empty());
+                    return wrote.map_or(Ok(()), |(_, writes)| {
+                        Err(format!("was only read, and had to write {writes:?}."))
+                    });
                 }
                 let gone = same_writes(&self.state, node, &expected)?;
                 self.state.told(&gone, node.at);
