@@ -10,7 +10,8 @@
 //!
 //! The steps: [keys](keys) turns replies into effects, one per idempotency key; [chains](chains)
 //! follows each record's versions; [gaps](gaps) finds who may have written a version that nobody
-//! was told of; [order](order) finds the order or a cycle; [replay](replay) asks the model.
+//! was told of; [order](order) finds the order or a cycle; [replay](replay) asks the model;
+//! [places](places) looks for another legal order when the model does not agree with the first.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -26,6 +27,7 @@ mod chains;
 mod gaps;
 mod keys;
 mod order;
+mod places;
 mod replay;
 
 /// What a call was told.
@@ -133,7 +135,7 @@ fn explain<S: Sequential + Default>(
         }
         // A broken chain gives no state to compare with; what broke it has been told.
         Ok(order) if is_whole => {
-            let end = replay::replay::<S>(part, (nodes, &order, &chains.rises), findings);
+            let end = replay::replay::<S>(part, (nodes, &order, &chains), findings);
             if end == replay::End::Unexplained {
                 return end;
             }

@@ -135,6 +135,19 @@ fn undrawn(args: &Value) -> String {
     format!("\u{0}{args}")
 }
 
+/// Whether a counter is idle under the terms that its policy has now: a longer window than the one
+/// it was written under may not be over.
+fn is_over(
+    policies: &BTreeMap<String, Policy>,
+    ((space, policy, _), counter): (&(Space, String, String), &Counter),
+    at: Nanos,
+) -> bool {
+    match policies.get(policy).filter(|_| *space == Space::Stored) {
+        Some(policy) => policy.forward(counter, at).is_idle(at),
+        None => counter.is_idle(at),
+    }
+}
+
 /// The name of a counter's record.
 fn counter_name((space, policy, key): &(Space, String, String)) -> String {
     let kind = match space {
@@ -214,15 +227,18 @@ impl Limits {
                 *known = *version;
             }
         }
+        let policies = &self.policies;
         self.counters.retain(|id, counter| {
-            !(versions.contains_key(&counter_name(id)) && counter.is_idle(at))
+            !(versions.contains_key(&counter_name(id)) && is_over(policies, (id, counter), at))
         });
     }
 
     /// Whether a record is a counter that is idle, so that housekeeping may take it away.
     pub(crate) fn may_go(&self, record: &str, at: Nanos) -> bool {
         let mut counters = self.counters.iter();
-        counters.any(|(id, counter)| counter_name(id) == record && counter.is_idle(at))
+        counters.any(|(id, counter)| {
+            counter_name(id) == record && is_over(&self.policies, (id, counter), at)
+        })
     }
 
     /// Whether the model says of a record, `kind/id`, which commands write it. Of `key_counts/…`

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::chains::index;
+use super::chains::{Chains, index};
+use super::places::{Failure, Found, look};
 use super::{Node, Told};
 use crate::calls::Part;
 use crate::history::{Rejected, Versions};
@@ -16,9 +17,9 @@ use crate::instant::Nanos;
 use crate::judge::{Findings, Sequential, count};
 use crate::model::{Call, Verdict};
 
-const RULE: &str = "witness.reply";
+pub(super) const RULE: &str = "witness.reply";
 /// How often the state as a whole is tested, at most.
-const CHECKS_MAX: usize = 256;
+pub(super) const CHECKS_MAX: usize = 256;
 const NONE: &Value = &Value::Null;
 
 /// How a replay ended.
@@ -30,44 +31,53 @@ pub(super) enum End {
     Unexplained,
 }
 
-type Rises<'n> = BTreeMap<(u32, &'n str), u64>;
+pub(super) type Rises<'n> = BTreeMap<(u32, &'n str), u64>;
 
-/// Replays the nodes in this order.
+/// Replays the nodes in this order, or in another legal one if the model does not agree.
 pub(super) fn replay<S: Sequential + Default>(
     part: &Part<'_>,
-    (nodes, order, rises): (&[Node<'_>], &[u32], &Rises<'_>),
+    (nodes, order, chains): (&[Node<'_>], &[u32], &Chains<'_>),
     findings: &mut Findings,
 ) -> End {
-    let filled = nodes.iter().any(|node| matches!(node.told, Told::Nothing));
-    let mut replayed = Replayed { state: S::default(), unknown: BTreeSet::new(), asked: 0 };
-    let stride = order.len().div_ceil(CHECKS_MAX).max(1);
-    let mut latest = Nanos::MIN;
-    for (turn, place) in order.iter().enumerate() {
-        let Some(node) = nodes.get(index(*place)) else { continue };
-        latest = latest.max(node.at);
-        let failed = replayed.one(node, (*place, rises)).err();
-        let checked = turn.checked_rem(stride) == Some(0) || order.len() <= turn.saturating_add(1);
-        let unsound = if checked { replayed.state.check(latest).err() } else { None };
-        let unsound = unsound.map(|text| ("model.check", text));
-        let Some((rule, text)) = failed.map(|text| (RULE, text)).or(unsound) else { continue };
-        // Once the model cannot know a command, its state is a guess.
-        if !replayed.unknown.is_empty() {
-            break;
+    let mut replayed = Replayed::<S>::new();
+    let failed = replayed.all((nodes, chains), order);
+    let mut is_whole = failed.is_none();
+    // Once the model cannot know a command, its state is a guess.
+    if let Some(first) = failed.filter(|_| replayed.unknown.is_empty()) {
+        let asked = replayed.asked;
+        let found =
+            if first.rule == RULE { look((nodes, chains), order) } else { Found::Failed(first) };
+        let is_filled = nodes.iter().any(|node| matches!(node.told, Told::Nothing));
+        match found {
+            Found::Explained(again) => {
+                is_whole = true;
+                replayed = again;
+                replayed.asked = replayed.asked.saturating_add(asked);
+            }
+            Found::Failed(_) | Found::Untried(_) if is_filled => return End::Unexplained,
+            // The model's state no longer is that of the calls: what follows would be noise.
+            Found::Failed(Failure { place, rule, text, .. }) => {
+                let node = nodes.get(index(place));
+                let name = node.map(Node::named).unwrap_or_default();
+                let ops = node.iter().map(|node| node.call.op).collect();
+                let text = format!("The {name} {text} (partition {:?})", part.name);
+                findings.violation(rule, ops, text);
+            }
+            Found::Untried(Failure { place, text, .. }) => {
+                let name = nodes.get(index(place)).map(Node::named).unwrap_or_default();
+                findings.undecided(format!(
+                    "the {name} {text} Not all places it may have were tried (partition {:?})",
+                    part.name
+                ));
+            }
         }
-        if filled {
-            return End::Unexplained;
-        }
-        let text = format!("The {} {text} (partition {:?})", node.named(), part.name);
-        findings.violation(rule, vec![node.call.op], text);
-        // The model's state no longer is that of the calls: what follows would be noise.
-        break;
     }
     let Replayed { state, unknown, asked } = replayed;
     findings.counts.modelled = findings.counts.modelled.saturating_add(asked);
     for cmd in &unknown {
         findings.undecided(format!("no model knows the command {cmd}"));
     }
-    if unknown.is_empty() && findings.violated() == 0 {
+    if is_whole && unknown.is_empty() && findings.violated() == 0 {
         for line in &part.records {
             let deleted = line.value.is_null();
             if state.exists(&line.record) == Some(deleted) {
@@ -80,9 +90,10 @@ pub(super) fn replay<S: Sequential + Default>(
     End::Explained
 }
 
-struct Replayed<S> {
-    state: S,
-    unknown: BTreeSet<String>,
+/// A model, and how far it got.
+pub(super) struct Replayed<S> {
+    pub(super) state: S,
+    pub(super) unknown: BTreeSet<String>,
     asked: u64,
 }
 
@@ -93,9 +104,41 @@ enum Came {
     Taken,
 }
 
-impl<S: Sequential> Replayed<S> {
+impl<S: Sequential + Default> Replayed<S> {
+    pub(super) fn new() -> Self {
+        Self { state: S::default(), unknown: BTreeSet::new(), asked: 0 }
+    }
+
+    /// All nodes in this order, up to the first that the model disagrees with.
+    fn all(
+        &mut self,
+        (nodes, chains): (&[Node<'_>], &Chains<'_>),
+        order: &[u32],
+    ) -> Option<Failure> {
+        let stride = order.len().div_ceil(CHECKS_MAX).max(1);
+        let mut latest = Nanos::MIN;
+        for (turn, place) in order.iter().enumerate() {
+            let Some(node) = nodes.get(index(*place)) else { continue };
+            latest = latest.max(node.at);
+            if let Err(text) = self.one(node, (*place, &chains.rises)) {
+                return Some(Failure::new(*place, RULE, text));
+            }
+            let checked =
+                turn.checked_rem(stride) == Some(0) || order.len() <= turn.saturating_add(1);
+            let unsound = if checked { self.state.check(latest).err() } else { None };
+            if let Some(text) = unsound {
+                return Some(Failure::new(*place, "model.check", text));
+            }
+        }
+        None
+    }
+
     /// One node: an error is the end of a sentence that begins with it.
-    fn one(&mut self, node: &Node<'_>, (place, rises): (u32, &Rises<'_>)) -> Result<(), String> {
+    pub(super) fn one(
+        &mut self,
+        node: &Node<'_>,
+        (place, rises): (u32, &Rises<'_>),
+    ) -> Result<(), String> {
         let is_list = node.call.cmd == "commands" && node.call.args.is_array();
         let told = match &node.told {
             Told::Accepted(reply) => Some(&**reply),
@@ -131,7 +174,10 @@ impl<S: Sequential> Replayed<S> {
                     same(reply, told).map_err(|difference| format!("was told {difference}"))?;
                 }
                 if matches!(node.told, Told::Read(_)) {
-                    return Ok(());
+                    let wrote = expected.iter().find(|(_, writes)| !writes.is_empty());
+                    return wrote.map_or(Ok(()), |(_, writes)| {
+                        Err(format!("was only read, and had to write {writes:?}."))
+                    });
                 }
                 let gone = same_writes(&self.state, node, &expected)?;
                 self.state.told(&gone, node.at);

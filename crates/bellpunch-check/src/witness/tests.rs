@@ -5,6 +5,7 @@
 )]
 
 mod mutants;
+mod places;
 
 use serde_json::{Value, json};
 

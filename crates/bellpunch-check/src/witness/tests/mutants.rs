@@ -330,3 +330,44 @@ fn every_mutant_is_flagged_or_still_valid() {
         assert!(0 < flagged[mutation][1], "{mutation}: {flagged:?}");
     }
 }
+
+/// Refusals and reads as they are told where they rest on what has no version.
+fn unnamed(lines: &[Line], random: &mut Random) -> Vec<Line> {
+    let mut lines = lines.to_vec();
+    for line in &mut lines {
+        let is_named = random.below(4) == 0;
+        match line {
+            Line::Rejected(end) if !is_named => end.as_of.clear(),
+            Line::Read(end) if !is_named => end.as_of.clear(),
+            _ => {}
+        }
+    }
+    lines
+}
+
+#[test]
+fn calls_that_name_no_versions_are_judged_as_brute_force_judges_them() {
+    let seed = std::env::var("BELLPUNCH_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or(0xF2EE);
+    let mut random = Random(seed);
+    let mut counts = BTreeMap::<(bool, bool), usize>::new();
+    for mutation in MUTATIONS.iter().cycle().take(3_500) {
+        let lines = unnamed(&valid(&mut random), &mut random);
+        let judgement = judged(&lines);
+        assert_eq!(judgement.verdict, Verdict3::Pass, "seed {seed}: {judgement} {lines:#?}");
+        let mutant = mutated(&lines, mutation, &mut random);
+        let judgement = judged(&mutant);
+        let holds = Tried::of(&mutant).is_some_and(|tried| {
+            let all = (1 << tried.calls.len()) - 1;
+            tried.holds(&Pair::default(), (all, &BTreeMap::new()))
+        });
+        let told = format!("BELLPUNCH_SEED={seed}, {mutation}: {judgement} {mutant:#?}");
+        match judgement.verdict {
+            Verdict3::Pass => assert!(holds, "{told}"),
+            Verdict3::Fail => assert!(!holds, "{told}"),
+            Verdict3::Inconclusive => continue,
+        }
+        *counts.entry((holds, mutant != lines)).or_default() += 1;
+    }
+    assert!(counts.values().all(|count| 100 < *count) && 2 < counts.len(), "{counts:?}");
+}
