@@ -297,8 +297,8 @@ fn what_is_just_within_a_bound_is_taken() {
 
 #[test]
 fn what_would_end_after_all_instants_is_refused() {
-    // The last instant is within this second.
-    let last = 253_402_207_200;
+    // The last instant is within this second, as counted from the start.
+    let last = 251_602_207_200;
     for (over, code) in [
         (json!({}), "ttl_too_long"),
         (json!({"ttl_ns": 1_000_000_000}), "ttl_too_long"),
