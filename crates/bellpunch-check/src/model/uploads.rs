@@ -24,6 +24,8 @@ use super::fields::{
 use super::{Call, Verdict};
 use crate::instant::Nanos;
 
+/// The last instant there is.
+const LAST: i128 = 253_402_207_200_999_999_999;
 const PENDING_MAX: Nanos = 7 * DAY;
 const PENDING_DEFAULT: Nanos = 3_600_000_000_000;
 const PAYLOAD_MAX: u64 = 104_857_600;
@@ -391,7 +393,9 @@ impl Uploads {
         if let Some(taken) = self.uploads.get(id) {
             return refuse("upload_exists", json!({ "at": shown(taken.created_at) }));
         }
-        if duration(args, "ttl_ns")?.is_some_and(|ttl| PENDING_MAX < ttl) {
+        let free = field(args, "charge").and_then(Value::as_array).is_none_or(Vec::is_empty);
+        let ttl = duration(args, "ttl_ns")?.or_else(|| free.then_some(PENDING_DEFAULT));
+        if ttl.is_some_and(|ttl| PENDING_MAX < ttl || LAST.saturating_sub(at) < ttl) {
             return refuse("ttl_too_long", json!({ "max_ttl_ns": span(0, PENDING_MAX) }));
         }
         if let Some(expires_at) = moment(args, "expires_at")?.filter(|end| *end <= at) {

@@ -112,3 +112,97 @@ fn what_is_absent_is_looked_for_again_after_a_purge_of_its_kind() {
         assert_eq!(settled(&mut view, set(), at(1)), (decided, 3), "told {told}");
     }
 }
+
+/// Marks another record, if the first is there.
+#[derive(Debug, Serialize)]
+struct MarkOther {
+    refuse: bool,
+}
+
+impl Command for MarkOther {
+    const NAME: &'static str = "marks.other";
+    type Reply = Timestamp;
+    type Rejection = Rejection;
+
+    fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<Timestamp, Rejection> {
+        draft.get::<Mark>(&RecordId::stored("mark"));
+        if self.refuse {
+            return Err(Rejection { code: "no", category: Category::State, data: Map::new() });
+        }
+        draft.put(&RecordId::stored("other"), Mark { at: now });
+        Ok(now)
+    }
+
+    fn is_best_effort(&self, _: &mut Draft<'_>) -> bool {
+        true
+    }
+}
+
+fn keyed(command: impl Command, hash: u8) -> Request {
+    let key = (IdempotencyKey::new("key").unwrap(), Fingerprint::new([hash; 32]));
+    let (commands, keep): (Vec<Arc<dyn AnyCommand>>, _) =
+        (vec![Arc::new(command)], Duration::from_days(7));
+    Request { commands, entropy: vec![0], key: Some(key), keep, dry_run: false }
+}
+
+fn known() -> View {
+    let mut view = View::default();
+    for id in ["mark", "other"] {
+        view.load(Mark::key(&RecordId::stored(id)), Loaded::default());
+    }
+    view.load(OutcomeRecord::key(&RecordId::stored("key")), Loaded::default());
+    view
+}
+
+fn names(versions: &Versions) -> Vec<&str> {
+    versions.keys().map(String::as_str).collect()
+}
+
+/// What an answer rests on is what its rule read; of the look for an outcome it tells where that is
+/// what said no.
+#[test]
+fn an_answer_tells_what_it_rests_on() {
+    let mut view = known();
+    let at = Timestamp::EPOCH;
+    let no = decide(&mut view, &keyed(MarkOther { refuse: true }, 1), at);
+    let Decision::Rejected { as_of, .. } = no else { panic!("{no:?}") };
+    assert_eq!(names(&as_of), ["marks/mark"]);
+    let yes = decide(&mut view, &keyed(MarkOther { refuse: false }, 2), at);
+    let Decision::Accepted { as_of, versions, touched, .. } = yes else { panic!("{yes:?}") };
+    assert_eq!((names(&as_of), names(&versions)), (vec!["marks/mark"], vec!["marks/other"]));
+    view.settle(&touched.writes);
+    let reused = decide(&mut view, &keyed(MarkOther { refuse: false }, 3), at);
+    let Decision::Rejected { as_of, .. } = reused else { panic!("{reused:?}") };
+    assert_eq!(names(&as_of), ["outcomes/key"]);
+}
+
+#[test]
+fn no_outcome_is_kept_where_writes_may_be_lost() {
+    let mut view = known();
+    let mut request = keyed(MarkOther { refuse: false }, 1);
+    assert_eq!(best_effort(&mut view, &request), BestEffort::Refused);
+    request.key = None;
+    assert_eq!(best_effort(&mut view, &request), BestEffort::Allowed);
+}
+
+/// An outcome goes when its retention has ended, and not before.
+#[test]
+fn an_outcome_is_swept_when_its_time_is_over() {
+    let mut view = known();
+    let request = keyed(MarkOther { refuse: false }, 1);
+    let yes = decide(&mut view, &request, Timestamp::EPOCH);
+    let Decision::Accepted { touched, .. } = yes else { panic!("{yes:?}") };
+    view.settle(&touched.writes);
+    let end = Timestamp::EPOCH.plus(request.keep).unwrap();
+    let before = Timestamp::from_nanos(end.nanos().saturating_sub(1)).unwrap();
+    for (at, removed) in [(before, 0), (end, 1), (end, 0)] {
+        let ids = vec![RecordId::stored("key")];
+        let commands: Vec<Arc<dyn AnyCommand>> = vec![Arc::new(SweepOutcomes { ids })];
+        let request = Request { commands, key: None, ..request.clone() };
+        let swept = decide(&mut view, &request, at);
+        let Decision::Accepted { replies, touched, .. } = swept else { panic!("{swept:?}") };
+        assert_eq!(replies[0].to_json(), Value::from(removed));
+        assert_eq!(touched.writes.len(), removed);
+        view.settle(&touched.writes);
+    }
+}

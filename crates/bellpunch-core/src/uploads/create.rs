@@ -97,11 +97,17 @@ impl Create {
         Ok(())
     }
 
+    /// How long it is pending. `None`: as long as its hold.
+    fn ttl(&self) -> Option<Duration> {
+        self.ttl_ns.or_else(|| self.charge.is_empty().then_some(PENDING_DEFAULT))
+    }
+
     fn check_upload(&self, known: Option<&Upload>, now: Timestamp) -> Result<(), UploadRejection> {
         if let Some(upload) = known {
             return Err(UploadRejection::UploadExists { at: upload.created_at });
         }
-        if self.ttl_ns.is_some_and(|ttl| PENDING_MAX < ttl) {
+        let ttl = self.ttl();
+        if ttl.is_some_and(|ttl| PENDING_MAX < ttl || now.plus(ttl).is_none()) {
             return Err(UploadRejection::TtlTooLong { max_ttl_ns: PENDING_MAX });
         }
         if let Some(expires_at) = self.expires_at.filter(|expires_at| *expires_at <= now) {
@@ -122,6 +128,7 @@ impl Create {
     ) -> Result<(Option<Key>, Timestamp), LimitsRejection> {
         if self.charge.is_empty() {
             let ttl = self.ttl_ns.unwrap_or(PENDING_DEFAULT);
+            // One that ends after all instants is refused beside this.
             return Ok((None, now.plus(ttl).unwrap_or(Timestamp::MAX)));
         }
         let hold = charging::Hold {

@@ -296,6 +296,20 @@ fn what_is_just_within_a_bound_is_taken() {
 }
 
 #[test]
+fn what_would_end_after_all_instants_is_refused() {
+    // The last instant is within this second, as counted from the start.
+    let last = 251_602_207_200;
+    for (over, code) in [
+        (json!({}), "ttl_too_long"),
+        (json!({"ttl_ns": 1_000_000_000}), "ttl_too_long"),
+        (json!({"ttl_ns": 999_999_999}), "ok"),
+    ] {
+        let answer = send(&mut World::default(), last, create("X", over));
+        assert_eq!(answer.code(), code);
+    }
+}
+
+#[test]
 fn a_repeated_publish_is_told_the_blob_that_was_published() {
     let mut world = World::default();
     send(&mut world, 0, create("X", json!({}))).ok();

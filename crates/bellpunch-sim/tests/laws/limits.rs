@@ -4,6 +4,7 @@
 //! seed; `BELLPUNCH_SEED` runs that one alone.
 
 mod generate;
+mod small;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

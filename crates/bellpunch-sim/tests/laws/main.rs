@@ -10,5 +10,6 @@
 
 mod limits;
 mod partition;
+mod promises;
 mod tickets;
 mod uploads;

@@ -270,14 +270,14 @@ fn the_rules_answer_what_the_models_say_of_uploads_that_cost() {
         let mut pair = Pair::default();
         for (id, limit) in [("q", 12), ("b", 25), ("e", 1_000)] {
             let args = json!({ "id": id, "limit": limit });
-            pair.send("quotas.create", args, 0);
+            assert!(matches!(pair.send("quotas.create", args, 0), Answer::Yes { .. }));
         }
-        let window =
-            json!({ "id": "p", "algorithm": "fixed_window", "limit": 6, "period_ns": 100 * MS_NS });
-        pair.send("policies.set", window, 0);
+        let window = json!({ "id": "p", "algorithm": "fixed_window", "align": "first_hit",
+                             "limit": 2, "period_ns": 400 * MS_NS });
+        assert!(matches!(pair.send("policies.set", window, 0), Answer::Yes { .. }));
         let leases =
             json!({ "id": "c", "algorithm": "concurrency", "limit": 2, "max_open_holds": 1 });
-        pair.send("policies.set", leases, 0);
+        assert!(matches!(pair.send("policies.set", leases, 0), Answer::Yes { .. }));
         let mut generator = Generator { dice: dice.fork(), ids: Vec::new(), blobs: 0 };
         let mut at = 0;
         for _ in 0..COMMANDS {

@@ -77,7 +77,8 @@ impl State {
                 Self::Window { start: at, end: Some(at), count: 0 }
             }
             Algorithm::SlidingCounter { period } => {
-                Self::Sliding { start: floor_to(at, *period), cur: 0, prev: 0 }
+                // Two windows ago, so that it is idle.
+                Self::Sliding { start: floor_to(at, *period) - 2 * period, cur: 0, prev: 0 }
             }
             Algorithm::SlidingLog { .. } => Self::Log(Vec::new()),
             Algorithm::Gcra { .. } => Self::Bucket { debt: 0, at, gone: 0 },
@@ -182,11 +183,6 @@ impl Counter {
         let idle_at = self.state.idle_at(&self.terms.algorithm);
         let over = self.fresh || idle_at.is_some_and(|idle_at| idle_at <= at);
         over && self.holds.count(at) == 0
-    }
-
-    /// Whether nothing is used or held now, although its time may not be over.
-    pub(super) fn counts_nothing(&self, at: Nanos) -> bool {
-        self.used(at) == 0 && self.holds.count(at) == 0
     }
 
     /// Counts units.

@@ -186,8 +186,8 @@ impl Limits {
         for account in &mut found.accounts {
             let Account { kind: Kind::Rate(rate), .. } = account else { continue };
             if !rate.is_new {
-                // One that counts nothing may be there or not: nothing is stated of its record.
-                let unused = rate.counter.counts_nothing(call.at);
+                // One that is idle is as good as absent, and so it is left alone.
+                let unused = rate.counter.is_idle(call.at);
                 rate.counter.reset(call.at);
                 let written = account.clone();
                 self.write(&[&written], &mut yes.writes);

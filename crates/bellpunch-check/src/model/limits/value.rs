@@ -74,13 +74,16 @@ impl<'de> Deserialize<'de> for Instant {
     }
 }
 
-/// A span of a command.
+/// A span of a command. None is of no length.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Span(pub(super) i128);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        u64::deserialize(deserializer).map(|nanos| Self(nanos.into()))
+        match u64::deserialize(deserializer)? {
+            0 => Err(D::Error::custom("a span of no length")),
+            nanos => Ok(Self(nanos.into())),
+        }
     }
 }
 

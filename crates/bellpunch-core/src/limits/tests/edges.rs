@@ -362,6 +362,26 @@ fn typed_commands_do_as_their_json() {
     let answer = world.run(nanos(0), &request(hold), "store");
     assert_eq!(answer.fields["retry_after_ns"], json!(500_000_000));
     assert_eq!(answer.fields["violations"][0]["held"], json!(1));
+    assert_eq!(Target::rate(key("p"), key("k")).to_string(), "p/k");
+    assert_eq!(Target::quota(key("q")).to_string(), "q");
+    let item = Item::new(Target::rate(key("p"), key("k")), Units::ONE);
+    let hold = CreateHold::of(vec![item]).lasting(Duration::from_secs(60));
+    let answer = world.run(nanos(1_000_000_000), &request(hold), "store");
+    assert_eq!(answer.fields["hold"]["expires_at"], json!("1970-01-01T00:01:01Z"));
+}
+
+/// A reply about one quota does not name it twice.
+#[test]
+fn a_quota_is_named_once() {
+    let mut world = World::default();
+    let mut send = |command: Value| world.send(nanos(0), command);
+    assert!(send(json!({ "command": "quotas.create", "id": "q", "limit": 5 })).ok());
+    let used = send(json!({ "command": "quotas.consume", "id": "q", "charge": "a" }));
+    let back = send(json!({ "command": "quotas.refund", "id": "q", "charge": "a" }));
+    for answer in [used, back] {
+        assert_eq!(answer.fields["quota"]["id"], json!("q"));
+        assert_eq!(answer.fields["quota"].get("quota"), None);
+    }
 }
 
 #[test]
