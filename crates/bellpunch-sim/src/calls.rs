@@ -186,7 +186,7 @@ impl World {
             }
             Fate::Lands | Fate::ReplyLost => {
                 let result = self.store.commit(&commit, attempt);
-                self.landed_situations(&commit, &result);
+                self.watch_met((node, life), &commit, (&result, before));
                 result
             }
         };
@@ -237,9 +237,7 @@ impl World {
         let attempt = Attempt { arrived, now: self.now, clock_arrived, clock };
         let before = self.store.applied();
         let result = self.store.commit(&stray.commit, attempt);
-        if stray.late {
-            self.reached("late_effect");
-        }
+        self.watch_stray((node, life), &stray.commit, (&result, before, stray.late));
         let (name, applied) = (name_of(&result), self.store.applied());
         self.note(format_args!("store stray of n{node}: {name}, {applied} applied"));
         if before < applied {
@@ -302,16 +300,16 @@ impl World {
             return;
         }
         if self.strikes(FaultKind::Corrupt, node, &mut rng) {
-            self.reached("corrupt_stopped");
+            self.watch_read((node, life), &asked.partition, (true, false));
             let result = Err(Failure::new(FailureKind::Corrupt, "a simulated record is damaged"));
             self.deliver((node, life), Input::Read { op, result });
             return;
         }
-        let result = Ok(self.records(node, &asked, &mut rng));
+        let result = Ok(self.records((node, life), &asked, &mut rng));
         self.deliver((node, life), Input::Read { op, result });
     }
 
-    fn records(&mut self, node: usize, asked: &Asking, rng: &mut Rng) -> ReadResult {
+    fn records(&mut self, (node, life): (usize, u64), asked: &Asking, rng: &mut Rng) -> ReadResult {
         let shared = self.case.settings.store == StoreKind::Shared;
         let stale = shared && self.strikes(FaultKind::StaleReads, node, rng);
         let torn = shared && self.strikes(FaultKind::TornReads, node, rng);
@@ -327,7 +325,7 @@ impl World {
             };
             let mut record = self.store.read(&asked.partition, key, when);
             if newer && record.value.is_some() {
-                self.reached("newer_refused");
+                self.watch_read((node, life), &asked.partition, (false, true));
                 record.value = Some(Arc::from(&br#"{"format":99,"record":{}}"#[..]));
             }
             records.push((key.clone(), record));
@@ -367,38 +365,14 @@ impl World {
                 truth => truth,
             })
         };
-        match result {
-            Ok(Resolution::Applied) => self.reached("unknown_applied"),
-            Ok(Resolution::NotApplied) => self.reached("unknown_absent"),
-            Ok(Resolution::NotKnown | _) => self.reached("unknown_id_gone"),
-            Err(_) => {}
+        if let Ok(fate) = &result {
+            self.watch_fate((node, life), id, *fate);
         }
         self.deliver((node, life), Input::Resolved { op, result });
     }
-
-    fn landed_situations(&mut self, commit: &Commit, result: &CommitResult) {
-        match result {
-            CommitResult::TooLate { .. } => {
-                self.reached("expired_in_store");
-                if self.case.settings.clock == ClockKind::Node {
-                    self.reached("skew_margin");
-                }
-            }
-            CommitResult::Conflict { .. } => {
-                self.reached("conflict_once");
-                if commit.writes.is_empty() {
-                    self.reached("stale_cache_caught");
-                }
-                if commit.preconditions.len() != commit.writes.len() {
-                    self.reached("write_skew_refused");
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
-const fn name_of(result: &CommitResult) -> &'static str {
+pub(crate) const fn name_of(result: &CommitResult) -> &'static str {
     match result {
         CommitResult::Committed { .. } => "committed",
         CommitResult::Conflict { .. } => "conflict",
