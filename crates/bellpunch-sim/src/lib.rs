@@ -28,6 +28,7 @@ pub mod rng;
 pub mod run;
 pub mod shrink;
 pub mod situations;
+pub mod steer;
 #[expect(clippy::type_complexity, reason = "what is dumped is taken apart at once")]
 pub mod store;
 pub mod trace;

@@ -405,6 +405,8 @@ impl World {
     /// A process tells a caller.
     fn watch_reply(&mut self, (node, life): (usize, u64), caller: Caller, told: &Told) {
         let Some(partition) = self.node(node).waiters.get(&caller).cloned() else { return };
+        // What is read from now on is for another command.
+        self.lane((node, life), &partition).has_read = false;
         match told {
             Ok(outcome) if decided_by(outcome) != DecidedBy::Store => {
                 let outages = self.outages(node);
