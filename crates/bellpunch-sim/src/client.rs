@@ -453,6 +453,9 @@ impl World {
 
     fn rejected(&mut self, (caller, place): (Caller, usize), t: u64, refusal: Refusal) {
         let code = refusal.rejection.code;
+        if self.case.settings.defect == "canary" {
+            self.violated("canary", format!("{caller} was rejected: {code}"));
+        }
         self.note(format_args!("{caller} rejected at {}: {code} {:?}", refusal.at, refusal.as_of));
         let intent = self.intent_mut(place);
         intent.ended = true;

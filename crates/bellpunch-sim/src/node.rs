@@ -251,7 +251,7 @@ impl World {
             let until = self.now.saturating_add(delay);
             self.pause(number, until);
         }
-        self.watch_turn((number, life), &ended, &outputs, delay);
+        self.watch_turn((number, life), (&ended, &outputs), delay);
         if self.dies_replying(number, &mut outputs) {
             return;
         }

@@ -24,8 +24,11 @@ struct Plot {
     partition: String,
 }
 
+/// What makes a case of a plot.
+type Tell = fn(&mut Plot);
+
 /// All plots, by what they lead to.
-const PLOTS: &[(&str, fn(&mut Plot))] = &[
+const PLOTS: &[(&str, Tell)] = &[
     ("the last unit", last_unit),
     ("a hot partition and a cold one", hot_and_cold),
     ("a call of which a part is refused", part_refused),
@@ -105,6 +108,14 @@ fn signed(nanos: u64) -> i64 {
     i64::try_from(nanos).unwrap_or(i64::MAX)
 }
 
+fn back(nanos: u64) -> i64 {
+    signed(nanos).saturating_neg()
+}
+
+const fn ms(count: u64) -> u64 {
+    count.saturating_mul(MILLI)
+}
+
 impl Plot {
     fn new(rng: Rng) -> Self {
         Self {
@@ -146,15 +157,14 @@ impl Plot {
     }
 
     fn fault(&mut self, fault: FaultKind, node: u64, (from, until): (Instant, Instant)) {
-        self.fault_by(fault, node, (from, until), 0);
+        self.fault_by((fault, 0), node, (from, until));
     }
 
     fn fault_by(
         &mut self,
-        fault: FaultKind,
+        (fault, amount): (FaultKind, i64),
         node: u64,
         (from, until): (Instant, Instant),
-        amount: i64,
     ) {
         self.faults.push(Episode { fault, from, until, node, intensity: 1_000, amount });
     }
@@ -265,7 +275,7 @@ fn replay_elsewhere(plot: &mut Plot) {
         let dies = at.saturating_add(plot.rng.between(2 * MILLI, 60 * MILLI));
         plot.fault(FaultKind::Crash, node, (dies, dies.saturating_add(100 * MILLI)));
         for later in [200, 300] {
-            let (at, node) = (at.saturating_add(later * MILLI), plot.node());
+            let (at, node) = (at.saturating_add(ms(later)), plot.node());
             plot.ask(at, node, consume("q", 1)).key.clone_from(&key);
         }
     }
@@ -277,7 +287,7 @@ fn rejected_again(plot: &mut Plot) {
     for (round, at) in rounds(4, 200 * MILLI) {
         let key = Some(format!("again{round}"));
         for later in [0, 100] {
-            let (at, node) = (at.saturating_add(later * MILLI), plot.node());
+            let (at, node) = (at.saturating_add(ms(later)), plot.node());
             plot.ask(at, node, consume("q", 1)).key.clone_from(&key);
         }
         let (at, node) = (at.saturating_add(50 * MILLI), plot.node());
@@ -354,14 +364,14 @@ fn lost_and_forgotten(plot: &mut Plot) {
         let count = plot.rng.between(1, 4);
         plot.crowd(at.saturating_add(MILLI), (count, Some(0)), consume("q", 1));
         for later in [60, 120, 180, 240] {
-            plot.ask(at.saturating_add(later * MILLI), 1, consume("q", 1));
+            plot.ask(at.saturating_add(ms(later)), 1, consume("q", 1));
         }
     }
 }
 
 fn slow_clock(plot: &mut Plot) {
     let behind = plot.rng.between(300 * MILLI, 2 * SECOND);
-    plot.fault_by(FaultKind::ClockJump, 0, (900 * MILLI, 5 * SECOND), -signed(behind));
+    plot.fault_by((FaultKind::ClockJump, back(behind)), 0, (900 * MILLI, 5 * SECOND));
     for (round, end) in rounds(3, SECOND) {
         let quota = format!("q{round}");
         let end = end.saturating_add(SECOND);
@@ -508,7 +518,7 @@ fn crash_replying(plot: &mut Plot) {
 
 fn capture(plot: &mut Plot) {
     let behind = plot.rng.between(200 * MILLI, SECOND);
-    plot.fault_by(FaultKind::ClockJump, 0, (300 * MILLI, 5 * SECOND), -signed(behind));
+    plot.fault_by((FaultKind::ClockJump, back(behind)), 0, (300 * MILLI, 5 * SECOND));
     plot.quota("q", 20);
     for (round, at) in rounds(4, 800 * MILLI) {
         let hold = format!("h{round}");
@@ -584,7 +594,11 @@ fn clock_forward(plot: &mut Plot) {
     for (round, at) in rounds(3, SECOND) {
         let quota = format!("q{round}");
         plot.quota_until(&quota, at.saturating_add(200 * MILLI));
-        plot.fault_by(FaultKind::ClockJump, 1, (at, at.saturating_add(150 * MILLI)), signed(ahead));
+        plot.fault_by(
+            (FaultKind::ClockJump, signed(ahead)),
+            1,
+            (at, at.saturating_add(150 * MILLI)),
+        );
         plot.crowd(at.saturating_add(20 * MILLI), (2, Some(1)), consume(&quota, 1));
         plot.crowd(at.saturating_add(30 * MILLI), (2, Some(1)), consume("r", 1));
         // Corrected: what was touched then is decided at its last commit time.
@@ -616,7 +630,7 @@ fn stall(plot: &mut Plot) {
         // Not while it reads, but when it has decided.
         let stalls = from.saturating_add(plot.rng.between(400 * MICRO, MILLI));
         let span = (stalls, stalls.saturating_add(3 * MILLI));
-        plot.fault_by(FaultKind::Stall, 0, span, signed(400 * MILLI));
+        plot.fault_by((FaultKind::Stall, signed(400 * MILLI)), 0, span);
         plot.crowd(from, (2, Some(0)), consume(&quota, 1));
         plot.ask(from.saturating_sub(100 * MILLI), 0, consume(&quota, 1));
     }
@@ -630,7 +644,7 @@ fn keys_max(plot: &mut Plot) {
     plot.policy(terms, &json!({ "max_keys": 2 }));
     for (_, at) in rounds(4, 700 * MILLI) {
         for (later, key) in [(0, "k"), (10, "k"), (20, "l"), (30, "m"), (40, "l"), (50, "n")] {
-            let (at, node) = (plot.about(at.saturating_add(later * MILLI), 2 * MILLI), plot.node());
+            let (at, node) = (plot.about(at.saturating_add(ms(later)), 2 * MILLI), plot.node());
             plot.ask(at, node, use_policy("f", key));
         }
     }
@@ -657,8 +671,8 @@ fn expiry_edge(plot: &mut Plot) {
         plot.ask(edge.saturating_sub(200 * MILLI), 0, consume(&quota, 1));
         plot.fault(FaultKind::ClockFreeze, 0, (edge, edge.saturating_add(20 * MILLI)));
         let until = edge.saturating_add(30 * MILLI);
-        let behind = -signed(60 * MILLI);
-        plot.fault_by(FaultKind::StoreClock, 0, (edge.saturating_sub(MILLI), until), behind);
+        let behind = back(60 * MILLI);
+        plot.fault_by((FaultKind::StoreClock, behind), 0, (edge.saturating_sub(MILLI), until));
         plot.crowd(edge.saturating_add(MILLI), (2, Some(0)), consume(&quota, 1));
         plot.ask(edge.saturating_add(2 * MILLI), 0, ("quotas.read", json!({ "id": quota })));
         plot.ask(edge.saturating_add(2 * MILLI), 0, consume(&quota, 1)).dry_run = true;

@@ -3,7 +3,8 @@
 //! Everything is taken from what goes into an executor and comes out of it, from the store's log,
 //! and from the case. The executor is asked for nothing, so that production code has no hook.
 //!
-//! Invariant: to watch changes nothing. No event depends on what is remembered here.
+//! Invariant: to watch changes nothing. No event depends on what is remembered here, except the end
+//! of a world in which one deadline is missed again and again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,6 +52,10 @@ struct Lane {
     accepted_then: BTreeSet<String>,
     /// Who waited when a commit was too late.
     too_late: BTreeSet<Caller>,
+    /// How often a commit was too late, by deadline.
+    missed: BTreeMap<Timestamp, u64>,
+    /// How many commands came.
+    came: u64,
     /// Keys of commits that were applied, and whose ids the store has forgotten.
     forgotten: BTreeSet<String>,
     /// Somebody was told that nobody knows, while a commit was on its way.
@@ -213,6 +218,10 @@ impl World {
     pub(crate) fn watch_arrival(&mut self, node: usize, caller: Caller, place: usize) {
         let (at, clock) = (self.now, self.clock(node));
         self.watch.arrivals.insert(caller, Arrival { at, clock, missed: None });
+        let partition = self.intent(place).partition.clone();
+        let life = self.node(node).life;
+        let lane = self.lane((node, life), &partition);
+        lane.came = lane.came.saturating_add(1);
         let intent = self.intent(place);
         if intent.key.is_none() {
             return;
@@ -239,8 +248,7 @@ impl World {
     pub(crate) fn watch_turn(
         &mut self,
         (node, life): (usize, u64),
-        ended: &[(Op, &'static str)],
-        outputs: &[Output],
+        (ended, outputs): (&[(Op, &'static str)], &[Output]),
         stalled: u64,
     ) {
         for (op, result) in ended {
@@ -315,7 +323,17 @@ impl World {
                         arrival.missed = arrival.missed.max(commit.deadline);
                     }
                 }
-                self.lane((node, life), partition).too_late = callers;
+                let lane = self.lane((node, life), partition);
+                lane.too_late = callers;
+                let deadline = commit.deadline.unwrap_or(Timestamp::EPOCH);
+                let missed = lane.missed.entry(deadline).or_default();
+                *missed = missed.saturating_add(1);
+                // Each time at least one command stated it for the first time.
+                let (missed, came) = (*missed, lane.came);
+                if came < missed {
+                    let text = format!("n{node} missed {deadline} {missed} times, of {came}");
+                    self.violated("live.too_late_once", text);
+                }
             }
             "unknown" => {}
             _ => lane.flight = None,
@@ -528,10 +546,11 @@ impl World {
         };
         let number = |value: &Value, field: &str| value.get(field).and_then(Value::as_u64);
         match asked.cmd.as_str() {
-            "quotas.consume" if CROWD <= rivals("quotas.consume").saturating_add(1) => {
-                if quota().and_then(|quota| number(&quota, "remaining")) == Some(0) {
-                    self.reached("last_unit");
-                }
+            "quotas.consume"
+                if CROWD <= rivals("quotas.consume").saturating_add(1)
+                    && quota().and_then(|quota| number(&quota, "remaining")) == Some(0) =>
+            {
+                self.reached("last_unit");
             }
             "quotas.set_limit" if 0 < rivals("quotas.consume") => {
                 let amounts = quota().and_then(|quota| {
@@ -739,10 +758,8 @@ impl World {
                 }
                 self.watch_applied((node, life), commit, sent);
             }
-            CommitResult::Committed { .. } => {
-                if 1 < times && !commit.writes.is_empty() {
-                    self.reached("unknown_applied");
-                }
+            CommitResult::Committed { .. } if 1 < times && !commit.writes.is_empty() => {
+                self.reached("unknown_applied");
             }
             CommitResult::Conflict { .. } => self.watch_conflict(node, commit, sent),
             CommitResult::TooLate { .. } => {
