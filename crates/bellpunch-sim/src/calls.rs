@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bellpunch::RecordKey;
 use bellpunch::executor::{Input, Op, ReadResult};
 use bellpunch::store::{Commit, CommitId, CommitResult, Failure, FailureKind, Resolution};
+use bellpunch::{RecordKey, Timestamp};
 
 use crate::case::{ClockKind, FaultKind, Instant, MICRO, MILLI, SECOND, StoreKind};
 use crate::rng::Rng;
@@ -111,7 +111,7 @@ impl World {
     }
 
     /// The clock that deadlines are compared with.
-    fn deadline_clock(&self, node: usize) -> bellpunch::Timestamp {
+    fn deadline_clock(&self, node: usize) -> Timestamp {
         match self.case.settings.clock {
             ClockKind::AtExclusivity => self.store_clock(),
             ClockKind::Node => self.clock(node),
@@ -173,6 +173,7 @@ impl World {
         let attempt =
             Attempt { arrived, now: self.now, clock_arrived, clock: self.deadline_clock(node) };
         let before = self.store.applied();
+        let ahead = self.is_far_ahead(&commit);
         let result = match fate {
             Fate::Refused(kind) => {
                 CommitResult::Failed(Failure::new(kind, "the simulated store refuses"))
@@ -194,7 +195,7 @@ impl World {
         let name = name_of(&result);
         self.note(format_args!("store {number}.{place}: {name}, {applied} applied"));
         if before < applied {
-            self.test_deadline(&commit, &result);
+            self.test_clock((&commit, ahead), &result);
         }
         let told = match fate {
             Fate::ReplyLost | Fate::Late | Fate::Vanishes => CommitResult::Unknown,
@@ -236,24 +237,45 @@ impl World {
         let clock = self.deadline_clock(node);
         let attempt = Attempt { arrived, now: self.now, clock_arrived, clock };
         let before = self.store.applied();
+        let ahead = self.is_far_ahead(&stray.commit);
         let result = self.store.commit(&stray.commit, attempt);
         self.watch_stray((node, life), &stray.commit, (&result, before, stray.late));
         let (name, applied) = (name_of(&result), self.store.applied());
         self.note(format_args!("store stray of n{node}: {name}, {applied} applied"));
         if before < applied {
-            self.test_deadline(&stray.commit, &result);
+            self.test_clock((&stray.commit, ahead), &result);
         }
     }
 
-    /// A commit that stated a deadline was applied: the store's clock had not reached it.
-    fn test_deadline(&mut self, commit: &Commit, result: &CommitResult) {
-        let Some(deadline) = commit.deadline else { return };
+    /// Whether the time of a commit is ahead of the store's clock by more than the skew, and of
+    /// every record that it read.
+    fn is_far_ahead(&self, commit: &Commit) -> bool {
+        let latest = Timestamp::from_nanos(
+            self.store_clock().nanos().saturating_add(self.case.settings.skew.into()),
+        );
+        let read = commit.preconditions.iter().map(|precondition| {
+            self.store.truth(&commit.partition, &precondition.key, self.now).at
+        });
+        latest.is_some_and(|latest| latest < commit.now) && { read }.all(|at| at < commit.now)
+    }
+
+    /// A commit was applied: the store's clock had not reached its deadline, and it does not come
+    /// from far ahead.
+    fn test_clock(&mut self, (commit, ahead): (&Commit, bool), result: &CommitResult) {
         let CommitResult::Committed { .. } = result else { return };
+        if self.case.settings.clock != ClockKind::AtExclusivity {
+            return;
+        }
         let clock = self.store_clock();
-        let own = self.case.settings.clock == ClockKind::AtExclusivity;
-        if own && deadline <= clock {
+        if let Some(deadline) = commit.deadline
+            && deadline <= clock
+        {
             let text = format!("applied at {clock}, deadline {deadline}");
             self.violated("store.deadline", text);
+        }
+        if ahead {
+            let text = format!("applied at {clock}, decided at {}", commit.now);
+            self.violated("store.clock_ahead", text);
         }
     }
 

@@ -60,6 +60,7 @@ pub fn promise(rule: &str) -> &'static str {
         "no_panic" => "nothing panics",
         "reply.durable_first" => "nothing is told that a crash could take back",
         "reply.once" => "each command is answered once",
+        "store.clock_ahead" => "no commit from far ahead of the store's clock lands",
         "store.deadline" => "no commit is applied at or after its deadline",
         "store.versions_rise" => "the versions of a record rise with every commit",
         "undecided" => "every history can be decided",

@@ -207,11 +207,14 @@ impl World {
         self.node(node).waiters.values().filter(|of| *of == partition).count()
     }
 
-    /// Those that came after the commit in flight was made.
+    /// Those that are not in the commit in flight, at least: they came after it was made, or it has
+    /// no room for them.
     fn queued(&self, node: usize, partition: &Partition, since: Instant) -> usize {
         let waiters = self.node(node).waiters.iter().filter(|(_, of)| *of == partition);
         let late = |caller| self.watch.arrivals.get(caller).is_some_and(|one| since < one.at);
-        waiters.filter(|(caller, _)| late(*caller)).count()
+        let after = waiters.filter(|(caller, _)| late(*caller)).count();
+        let room = self.case.settings.batch_max;
+        after.max(self.waiting(node, partition).saturating_sub(room))
     }
 
     /// A command comes to a process.
