@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bellpunch::RecordKey;
 use bellpunch::executor::{Input, Op, ReadResult};
 use bellpunch::store::{Commit, CommitId, CommitResult, Failure, FailureKind, Resolution};
+use bellpunch::{RecordKey, Timestamp};
 
 use crate::case::{ClockKind, FaultKind, Instant, MICRO, MILLI, SECOND, StoreKind};
 use crate::rng::Rng;
@@ -113,7 +113,7 @@ impl World {
     }
 
     /// The clock that deadlines are compared with.
-    fn deadline_clock(&self, node: usize) -> bellpunch::Timestamp {
+    fn deadline_clock(&self, node: usize) -> Timestamp {
         match self.case.settings.clock {
             ClockKind::AtExclusivity => self.store_clock(),
             ClockKind::Node => self.clock(node),
@@ -175,6 +175,7 @@ impl World {
         let attempt =
             Attempt { arrived, now: self.now, clock_arrived, clock: self.deadline_clock(node) };
         let before = self.store.applied();
+        let ahead = self.is_far_ahead(&commit);
         let result = match fate {
             Fate::Refused(kind) => {
                 CommitResult::Failed(Failure::new(kind, "the simulated store refuses"))
@@ -188,7 +189,7 @@ impl World {
             }
             Fate::Lands | Fate::ReplyLost => {
                 let result = self.store.commit(&commit, attempt);
-                self.landed_situations(&commit, &result);
+                self.watch_met((node, life), &commit, (&result, before));
                 result
             }
         };
@@ -204,7 +205,7 @@ impl World {
         let name = name_of(&result);
         self.note(format_args!("store {number}.{place}: {name}, {applied} applied"));
         if before < applied {
-            self.test_deadline(&commit, &result);
+            self.test_clock((&commit, ahead), &result);
         }
         let told = match fate {
             Fate::ReplyLost | Fate::Late | Fate::Vanishes => CommitResult::Unknown,
@@ -250,26 +251,45 @@ impl World {
         let clock = self.deadline_clock(node);
         let attempt = Attempt { arrived, now: self.now, clock_arrived, clock };
         let before = self.store.applied();
+        let ahead = self.is_far_ahead(&stray.commit);
         let result = self.store.commit(&stray.commit, attempt);
-        if stray.late {
-            self.reached("late_effect");
-        }
+        self.watch_stray((node, life), &stray.commit, (&result, before, stray.late));
         let (name, applied) = (name_of(&result), self.store.applied());
         self.note(format_args!("store stray of n{node}: {name}, {applied} applied"));
         if before < applied {
-            self.test_deadline(&stray.commit, &result);
+            self.test_clock((&stray.commit, ahead), &result);
         }
     }
 
-    /// A commit that stated a deadline was applied: the store's clock had not reached it.
-    fn test_deadline(&mut self, commit: &Commit, result: &CommitResult) {
-        let Some(deadline) = commit.deadline else { return };
+    /// Whether the time of a commit is ahead of the store's clock by more than the skew, and of
+    /// every record that it read.
+    fn is_far_ahead(&self, commit: &Commit) -> bool {
+        let latest = Timestamp::from_nanos(
+            self.store_clock().nanos().saturating_add(self.case.settings.skew.into()),
+        );
+        let read = commit.preconditions.iter().map(|precondition| {
+            self.store.truth(&commit.partition, &precondition.key, self.now).at
+        });
+        latest.is_some_and(|latest| latest < commit.now) && { read }.all(|at| at < commit.now)
+    }
+
+    /// A commit was applied: the store's clock had not reached its deadline, and it does not come
+    /// from far ahead.
+    fn test_clock(&mut self, (commit, ahead): (&Commit, bool), result: &CommitResult) {
         let CommitResult::Committed { .. } = result else { return };
+        if self.case.settings.clock != ClockKind::AtExclusivity {
+            return;
+        }
         let clock = self.store_clock();
-        let own = self.case.settings.clock == ClockKind::AtExclusivity;
-        if own && deadline <= clock {
+        if let Some(deadline) = commit.deadline
+            && deadline <= clock
+        {
             let text = format!("applied at {clock}, deadline {deadline}");
             self.violated("store.deadline", text);
+        }
+        if ahead {
+            let text = format!("applied at {clock}, decided at {}", commit.now);
+            self.violated("store.clock_ahead", text);
         }
     }
 
@@ -316,16 +336,16 @@ impl World {
             return;
         }
         if self.strikes(FaultKind::Corrupt, node, &mut rng) {
-            self.reached("corrupt_stopped");
+            self.watch_read((node, life), &asked.partition, (true, false));
             let result = Err(Failure::new(FailureKind::Corrupt, "a simulated record is damaged"));
             self.deliver((node, life), Input::Read { op, result });
             return;
         }
-        let result = Ok(self.records(node, &asked, &mut rng));
+        let result = Ok(self.records((node, life), &asked, &mut rng));
         self.deliver((node, life), Input::Read { op, result });
     }
 
-    fn records(&mut self, node: usize, asked: &Asking, rng: &mut Rng) -> ReadResult {
+    fn records(&mut self, (node, life): (usize, u64), asked: &Asking, rng: &mut Rng) -> ReadResult {
         let shared = self.case.settings.store == StoreKind::Shared;
         let stale = shared && self.strikes(FaultKind::StaleReads, node, rng);
         let torn = shared && self.strikes(FaultKind::TornReads, node, rng);
@@ -341,7 +361,7 @@ impl World {
             };
             let mut record = self.store.read(&asked.partition, key, when);
             if newer && record.value.is_some() {
-                self.reached("newer_refused");
+                self.watch_read((node, life), &asked.partition, (false, true));
                 record.value = Some(Arc::from(&br#"{"format":99,"record":{}}"#[..]));
             }
             records.push((key.clone(), record));
@@ -381,38 +401,14 @@ impl World {
                 truth => truth,
             })
         };
-        match result {
-            Ok(Resolution::Applied) => self.reached("unknown_applied"),
-            Ok(Resolution::NotApplied) => self.reached("unknown_absent"),
-            Ok(Resolution::NotKnown | _) => self.reached("unknown_id_gone"),
-            Err(_) => {}
+        if let Ok(fate) = &result {
+            self.watch_fate((node, life), id, *fate);
         }
         self.deliver((node, life), Input::Resolved { op, result });
     }
-
-    fn landed_situations(&mut self, commit: &Commit, result: &CommitResult) {
-        match result {
-            CommitResult::TooLate { .. } => {
-                self.reached("expired_in_store");
-                if self.case.settings.clock == ClockKind::Node {
-                    self.reached("skew_margin");
-                }
-            }
-            CommitResult::Conflict { .. } => {
-                self.reached("conflict_once");
-                if commit.writes.is_empty() {
-                    self.reached("stale_cache_caught");
-                }
-                if commit.preconditions.len() != commit.writes.len() {
-                    self.reached("write_skew_refused");
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
-const fn name_of(result: &CommitResult) -> &'static str {
+pub(crate) const fn name_of(result: &CommitResult) -> &'static str {
     match result {
         CommitResult::Committed { .. } => "committed",
         CommitResult::Conflict { .. } => "conflict",

@@ -15,15 +15,16 @@ use crate::case::{Case, Instant};
 use crate::counts::Counts;
 use crate::quiet::WORLD;
 use crate::run::{Report, run};
-use crate::situations::REQUIRED;
+use crate::situations::required;
 use crate::trace::Trace;
-use crate::{Violation, generate};
+use crate::{Violation, generate, steer};
 
 /// What makes cases from seeds.
 type Generate = fn(u64) -> Case;
 
 /// All generators; `both` takes turns by seed.
-const GENERATORS: &[(&str, Generate)] = &[("random", generate::random)];
+const GENERATORS: &[(&str, Generate)] =
+    &[("random", generate::random), ("steered", steer::steered)];
 /// Seeds from which on every required situation has to be reached.
 pub const SITUATIONS_FROM: u64 = 1_000;
 /// Failures that are kept with their text.
@@ -141,7 +142,7 @@ impl Totals {
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         let reached = |name: &str| self.situations.get(name).is_some_and(|count| 0 < *count);
-        REQUIRED.iter().copied().filter(|name| !reached(name)).collect()
+        required().filter(|name| !reached(name)).collect()
     }
 }
 

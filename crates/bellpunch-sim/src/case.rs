@@ -127,6 +127,8 @@ pub enum FaultKind {
     Pause,
     /// A node is dead; it starts with an empty memory at the end.
     Crash,
+    /// A node dies when it has sent half of the replies of a batch.
+    CrashReplying,
     /// A node is told to stop, and starts again at the end.
     Drain,
     /// A node is cut from its clients.

@@ -266,6 +266,7 @@ impl World {
         let keep = Duration::from_nanos(self.case.settings.keep);
         let request = Request { commands, entropy, key, keep, dry_run: intent.dry_run };
         let partition = intent.partition.clone();
+        self.watch_arrival(node, as_caller, place);
         let touched = &mut self.node_mut(node).touched;
         touched.insert(partition.clone());
         self.node_mut(node).waiters.insert(as_caller, partition.clone());
@@ -366,7 +367,6 @@ impl World {
             Err(error) => {
                 let code = error.kind().code().to_owned();
                 self.note(format_args!("{caller} is told {error}"));
-                self.broke_situations(error.kind());
                 let broke = Broke { t, op: caller, code };
                 if error.kind() == ErrorKind::Unknown {
                     self.lines.push(Line::Unknown(broke));
@@ -376,16 +376,6 @@ impl World {
                     self.again(place, error.kind());
                 }
             }
-        }
-    }
-
-    fn broke_situations(&mut self, kind: ErrorKind) {
-        match kind {
-            ErrorKind::Contended => self.reached("conflict_bound"),
-            ErrorKind::Overloaded => self.reached("overloaded"),
-            ErrorKind::ClockAhead => self.reached("clock_ahead"),
-            ErrorKind::StoreUnavailable => self.reached("fail_closed"),
-            _ => {}
         }
     }
 
@@ -463,6 +453,9 @@ impl World {
 
     fn rejected(&mut self, (caller, place): (Caller, usize), t: u64, refusal: Refusal) {
         let code = refusal.rejection.code;
+        if self.case.settings.defect == "canary" {
+            self.violated("canary", format!("{caller} was rejected: {code}"));
+        }
         self.note(format_args!("{caller} rejected at {}: {code} {:?}", refusal.at, refusal.as_of));
         let intent = self.intent_mut(place);
         intent.ended = true;

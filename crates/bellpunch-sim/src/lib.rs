@@ -28,9 +28,15 @@ pub mod rng;
 pub mod run;
 pub mod shrink;
 pub mod situations;
+pub mod steer;
 #[expect(clippy::type_complexity, reason = "what is dumped is taken apart at once")]
 pub mod store;
 pub mod trace;
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "results and inputs of other kinds are no situation"
+)]
+mod watch;
 #[expect(clippy::indexing_slicing, reason = "a field of a JSON object is made by writing to it")]
 pub mod workload;
 #[expect(clippy::wildcard_enum_match_arm, reason = "most faults do nothing when they begin or end")]

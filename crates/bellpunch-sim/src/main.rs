@@ -14,7 +14,7 @@ use bellpunch_sim::campaign::{
 };
 use bellpunch_sim::case::Case;
 use bellpunch_sim::kept::Kept;
-use bellpunch_sim::planted::{BUGS, Bug, Place};
+use bellpunch_sim::planted::{BUGS, Bug, CANARY, Place};
 use bellpunch_sim::report::{self, Facts, Found};
 use bellpunch_sim::shrink::Shrinking;
 use bellpunch_sim::trace::Trace;
@@ -28,6 +28,8 @@ const SHRINK: Duration = Duration::from_secs(30);
 const SHRUNK_MAX: usize = 3;
 /// Failures that are named.
 const NAMED_MAX: usize = 20;
+/// Seeds in which the check that is wrong on purpose has to fail.
+const CANARIES: u64 = 8;
 /// Seeds between two looks at the clock, and two writings of progress.
 const PART: u64 = 500;
 
@@ -155,7 +157,7 @@ fn main() -> ExitCode {
 
 /// A bug that nobody knows would never be found.
 fn known(args: &Args) -> Result<(), String> {
-    let of_store = |bug: &&Bug| matches!(bug.place, Place::Store | Place::Driver);
+    let of_store = |bug: &&Bug| matches!(bug.place, Place::Store | Place::Driver | Place::Check);
     let (defects, plants): (Vec<&Bug>, Vec<&Bug>) = BUGS.iter().partition(of_store);
     for (option, asked, known) in
         [("defect", &args.defect, defects), ("planted", &args.planted, plants)]
@@ -259,7 +261,9 @@ impl Tool {
         let pass = self.judge(totals)?;
         let rate = u128::from(totals.seeds).saturating_mul(1_000);
         let rate = rate.checked_div(u128::from(progress.took_ms)).unwrap_or_default();
-        let verdict = if pass && kept { "PASS" } else { "FAIL" };
+        let canary = self.canary();
+        let pass = pass && kept && canary;
+        let verdict = if pass { "PASS" } else { "FAIL" };
         print(&format!(
             "{verdict}  sim   {} seeds from {:#x} in {:.1?}, {rate} per second, {} threads, commit {}\n",
             totals.seeds,
@@ -268,7 +272,7 @@ impl Tool {
             self.threads(),
             self.args.commit
         ));
-        Ok(pass && kept)
+        Ok(pass)
     }
 
     fn plan(&self, done: u64, count: u64) -> Plan {
@@ -340,6 +344,16 @@ impl Tool {
         }
         print(&text);
         Ok(totals.failed == 0 && !lacks)
+    }
+
+    /// Whether a check that is wrong on purpose fails, as it has to.
+    fn canary(&self) -> bool {
+        let plan = Plan { defect: CANARY.to_owned(), after: After::Stop, ..self.plan(0, CANARIES) };
+        let fails = campaign(&plan).rules.contains_key(CANARY);
+        if !fails {
+            print("the canary lives: a check that is wrong on purpose did not fail\n");
+        }
+        fails
     }
 
     /// Replays the cases that are kept.

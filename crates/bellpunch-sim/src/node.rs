@@ -9,7 +9,9 @@ use std::time::Duration as Span;
 use bellpunch::executor::{Caller, Executor, Input, Op, Output};
 use bellpunch::{Duration, EngineConfig, Partition, Timestamp};
 
+use crate::calls::name_of;
 use crate::case::{FaultKind, Instant, MICRO, MILLI, SECOND, StoreKind};
+use crate::watch;
 use crate::world::{Asking, Event, World, shifted};
 
 /// How long after the first input a node takes all that have come.
@@ -146,13 +148,8 @@ impl World {
         }
         self.note(format_args!("n{number} dies"));
         let (synced, applied) = (self.store.synced(), self.store.applied());
-        let in_flight = self.calls.values().any(|call| call.node == number);
         let exclusive = self.case.settings.store == StoreKind::Exclusive;
-        if synced < applied {
-            self.reached("crash_after_commit");
-        } else if in_flight {
-            self.reached("crash_before_commit");
-        }
+        self.watch_crash(number, self.node(number).life);
         let node = self.node_mut(number);
         node.executor = None;
         node.life = node.life.saturating_add(1);
@@ -183,9 +180,7 @@ impl World {
     pub(crate) fn drain(&mut self, number: usize) {
         let life = self.node(number).life;
         self.note(format_args!("n{number} is told to stop"));
-        if !self.node(number).waiters.is_empty() {
-            self.reached("drain_with_queue");
-        }
+        self.watch_drain(number, life);
         self.node_mut(number).draining = true;
         self.deliver((number, life), Input::Drain);
     }
@@ -237,6 +232,7 @@ impl World {
         let now = self.clock(number);
         let inbox = std::mem::take(&mut self.node_mut(number).inbox);
         self.note(format_args!("n{number} takes {} at {now}", inbox.len()));
+        let ended = watch::ended(&inbox, name_of);
         let mut outputs = Vec::new();
         if let Some(executor) = &mut self.node_mut(number).executor {
             for input in inbox {
@@ -254,6 +250,10 @@ impl World {
             delay = rng.between(MILLI, u64::try_from(most).unwrap_or(MILLI).max(2 * MILLI));
             let until = self.now.saturating_add(delay);
             self.pause(number, until);
+        }
+        self.watch_turn((number, life), (&ended, &outputs), delay);
+        if self.dies_replying(number, &mut outputs) {
+            return;
         }
         let mut commits = Vec::new();
         for output in outputs {
@@ -281,6 +281,25 @@ impl World {
             self.send_commits((number, life), commits, delay);
         }
         self.stop_if_done(number);
+    }
+
+    /// A process dies in the midst of a batch's replies: the first half of them is on its way.
+    fn dies_replying(&mut self, number: usize, outputs: &mut Vec<Output>) -> bool {
+        let is_told = |output: &Output| matches!(output, Output::Reply { result: Ok(_), .. });
+        let replies = outputs.iter().filter(|output| is_told(output)).count();
+        let mut rng = self.rng("crash replying", self.now);
+        if replies < 2 || !self.strikes(FaultKind::CrashReplying, number, &mut rng) {
+            return false;
+        }
+        self.reached("crash_half_replied");
+        let half = replies.div_ceil(2);
+        for output in outputs.drain(..).filter(is_told).take(half) {
+            if let Output::Reply { caller, result } = output {
+                self.reply((number, caller), result, 0);
+            }
+        }
+        self.crash(number);
+        true
     }
 
     /// The executor says that every command it took has been answered.

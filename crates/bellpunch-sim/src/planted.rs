@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use crate::generate::random;
+use crate::campaign::{ALL, generate};
 use crate::run::run;
 use crate::trace::Trace;
 
@@ -22,6 +22,8 @@ pub enum Place {
     Store,
     /// In the simulated driver.
     Driver,
+    /// In the simulator's own checks.
+    Check,
     /// In the production executor or engine.
     Executor,
     /// In the production rules, or in what they read through.
@@ -33,6 +35,7 @@ impl Place {
         match self {
             Self::Store => "store",
             Self::Driver => "driver",
+            Self::Check => "check",
             Self::Executor => "executor",
             Self::Rules => "rules",
         }
@@ -58,8 +61,12 @@ const fn bug(name: &'static str, place: Place, wrong: &'static str) -> Bug {
     Bug { name, place, wrong }
 }
 
+/// The check that is wrong on purpose: where it does not fail, no other check would either.
+pub const CANARY: &str = "canary";
+
 /// All of them.
 pub const BUGS: &[Bug] = &[
+    bug(CANARY, Place::Check, "a check that is wrong on purpose: nothing is ever rejected"),
     bug("conditions_dropped", Place::Store, "a commit's preconditions are silently dropped"),
     bug(
         "no_isolation",
@@ -159,7 +166,8 @@ fn choose_none() {
 pub fn hunt(bug: &Bug, first_seed: u64) -> Option<Catch> {
     let mut caught = None;
     for number in 1..=SEEDS_MAX {
-        let mut case = random(first_seed.saturating_add(number));
+        let seed = first_seed.saturating_add(number);
+        let mut case = generate(ALL, seed).expect("there are generators");
         if bug.place.is_planted() {
             assert!(choose(bug), "build with the feature `planted`");
         } else {

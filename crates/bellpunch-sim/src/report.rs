@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::campaign::{Failure, Totals};
 use crate::case::{Case, Episode, Instant, MICRO, SECOND};
 use crate::run::Report;
-use crate::situations::REQUIRED;
+use crate::situations::{GROUPS, required};
 
 /// Lines of a story, at most: the beginning and the end of a longer one.
 const STORY_MAX: usize = 60;
@@ -49,15 +49,18 @@ pub fn promise(rule: &str) -> &'static str {
         "audit" => "what is stored adds up",
         "deterministic" => "the same case gives the same trace",
         "drain.answers_all" => "a node that stops has answered every command it took",
+        "canary" => "a check that is wrong on purpose fails",
         "drain.ends" => "a node that is told to stop stops",
         "live.commands_end" => "every command ends when the world is healed",
         "live.ends" => "a world comes to rest",
         "live.nodes_serve" => "every node serves when the world is healed",
+        "live.too_late_once" => "what missed a deadline is not decided before it again",
         "live.queues_empty" => "queues are empty when the world is healed",
         "live.unknowns_resolved" => "no commit is of unknown fate when the world is healed",
         "no_panic" => "nothing panics",
         "reply.durable_first" => "nothing is told that a crash could take back",
         "reply.once" => "each command is answered once",
+        "store.clock_ahead" => "no commit from far ahead of the store's clock lands",
         "store.deadline" => "no commit is applied at or after its deadline",
         "store.versions_rise" => "the versions of a record rise with every commit",
         "undecided" => "every history can be decided",
@@ -183,121 +186,15 @@ fn story(report: &Report) -> Vec<String> {
     lines
 }
 
-/// The groups that reports show situations in; what is in none comes last.
-const GROUPS: &[(&str, &[&str])] = &[
-    (
-        "batches",
-        &[
-            "batch_of_many",
-            "batch_full",
-            "batch_order_matters",
-            "batch_reject_on_draft",
-            "load_mid_decide",
-            "multi_mixed",
-            "hot_and_cold",
-        ],
-    ),
-    (
-        "keys",
-        &[
-            "same_key_one_batch",
-            "same_key_two_nodes",
-            "same_key_other_body",
-            "replay_after_crash",
-            "replay_of_rejection",
-            "key_at_retention",
-        ],
-    ),
-    (
-        "conflicts",
-        &[
-            "conflict_once",
-            "conflict_flips",
-            "conflict_bound",
-            "reject_contended",
-            "stale_cache_caught",
-            "two_nodes_one_record",
-            "two_nodes_apart",
-            "write_skew_refused",
-            "torn_read_caught",
-        ],
-    ),
-    (
-        "unknowns",
-        &[
-            "unknown_applied",
-            "unknown_absent",
-            "unknown_id_gone",
-            "late_effect",
-            "retry_elsewhere",
-            "rejection_lost",
-        ],
-    ),
-    (
-        "time",
-        &[
-            "expired_in_queue",
-            "expired_in_store",
-            "expiry_exact",
-            "deadline_splits_batch",
-            "clock_back",
-            "clock_forward",
-            "clock_forward_undone",
-            "clock_ahead",
-            "skew_margin",
-            "pause_past_deadline",
-        ],
-    ),
-    (
-        "crashes",
-        &[
-            "crash_before_commit",
-            "crash_after_commit",
-            "crash_half_replied",
-            "tail_lost",
-            "torn_tail",
-            "corrupt_stopped",
-            "drain_with_queue",
-            "waiter_gone",
-            "old_and_new",
-            "newer_refused",
-        ],
-    ),
-    (
-        "outages",
-        &[
-            "cut_from_store",
-            "healed_with_queue",
-            "overloaded",
-            "throttled",
-            "degraded_open",
-            "degraded_local",
-            "fail_closed",
-        ],
-    ),
-    (
-        "limits and tickets",
-        &[
-            "last_unit",
-            "limit_lowered",
-            "one_limit_of_many",
-            "evict_pressure",
-            "revoke_vs_use",
-            "hold_expiry_vs_capture",
-            "upload_vs_complete",
-        ],
-    ),
-];
-
 /// All situations that were reached, or have to be, by group.
 fn grouped_situations(totals: &Totals) -> Vec<(&'static str, Vec<(String, u64)>)> {
     let mut all = totals.situations.clone();
-    for name in REQUIRED {
-        all.entry((*name).to_owned()).or_default();
+    for name in required() {
+        all.entry(name.to_owned()).or_default();
     }
     let mut groups = Vec::new();
     for (title, names) in GROUPS {
-        let found = names.iter().filter_map(|name| all.remove_entry(*name));
+        let found = names.iter().filter_map(|(name, _)| all.remove_entry(*name));
         groups.push((*title, found.collect()));
     }
     groups.push(("other", all.into_iter().collect()));

@@ -207,6 +207,34 @@ impl SimStore {
         &self.log
     }
 
+    /// From when until when a record had a version; `None` if it never had, or purges hide it.
+    #[must_use]
+    pub fn span(
+        &self,
+        partition: &Partition,
+        key: &RecordKey,
+        version: Version,
+    ) -> Option<(Instant, Instant)> {
+        let shelf = self.shelves.get(partition)?;
+        if shelf.floors.contains_key(&key.kind) {
+            return None;
+        }
+        let slots = shelf.records.get(key).map(Vec::as_slice).unwrap_or_default();
+        let of = |slot: &Slot| slot.state.as_ref().map_or(Version::ABSENT, |state| state.version);
+        let place = slots.iter().position(|slot| of(slot) == version);
+        match place {
+            Some(place) => {
+                let next = slots.iter().skip(place).nth(1);
+                let until = next.map_or(Instant::MAX, |next| next.since);
+                slots.get(place).map(|slot| (slot.since, until))
+            }
+            None if version == Version::ABSENT => {
+                Some((0, slots.first().map_or(Instant::MAX, |first| first.since)))
+            }
+            None => None,
+        }
+    }
+
     /// What became of a commit.
     #[must_use]
     pub fn resolve(&self, id: CommitId) -> Resolution {

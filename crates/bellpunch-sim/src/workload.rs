@@ -36,7 +36,7 @@ fn asked(cmd: &str, args: Value) -> Asked {
 }
 
 /// An instant, so many nanoseconds after the start, as a request names it.
-fn instant(after: u64) -> String {
+pub(crate) fn instant(after: u64) -> String {
     let seconds = i64::try_from(after.checked_div(SECOND).unwrap_or_default()).unwrap_or_default();
     let nanos = after.checked_rem(SECOND).unwrap_or_default();
     let total = i128::from(ORIGIN_SECONDS.saturating_add(seconds))

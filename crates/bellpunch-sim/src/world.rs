@@ -22,6 +22,7 @@ use crate::rng::Rng;
 use crate::situations::Situations;
 use crate::store::SimStore;
 use crate::trace::Trace;
+use crate::watch::Watch;
 
 /// 2026-03-01T00:00:00Z: the true time when a world begins.
 const ORIGIN: u128 = 1_772_323_200_000_000_000;
@@ -169,6 +170,7 @@ pub struct World {
     stamp: u64,
     pub(crate) violations: Vec<Violation>,
     pub(crate) situations: Situations,
+    pub(crate) watch: Watch,
     pub(crate) trace: Trace,
 }
 
@@ -201,6 +203,7 @@ impl World {
             stamp: 0,
             violations: Vec::new(),
             situations: Situations::default(),
+            watch: Watch::default(),
             trace,
             case,
         };
@@ -384,12 +387,14 @@ impl World {
         self.describe("ends:", place);
         let episode = self.episode(place).clone();
         let node = self.node_of(&episode);
+        self.watch_end(episode.fault, node);
         match episode.fault {
             FaultKind::ClockJump | FaultKind::ClockFreeze | FaultKind::ClockDrift => {
                 self.set_clock(node);
             }
             FaultKind::StoreClock => self.store_offset = 0,
             FaultKind::Crash => self.start(node),
+            FaultKind::CrashReplying if !self.node(node).is_up() => self.start(node),
             // Whoever has not stopped by himself is killed.
             FaultKind::Drain => {
                 self.crash(node);
@@ -464,6 +469,7 @@ impl World {
     /// Forgets what a crash took.
     pub(crate) fn forget_from(&mut self, kept: usize) {
         self.watched = self.watched.min(kept);
+        self.watch_forget(kept);
         for versions in self.published.values_mut() {
             versions.retain(|_, index| *index < kept);
         }

@@ -5,7 +5,7 @@ use bellpunch_sim::kept::Kept;
 use bellpunch_sim::run::run;
 use bellpunch_sim::shrink::Shrinking;
 use bellpunch_sim::trace::Trace;
-use bellpunch_sim::{case::Case, quiet};
+use bellpunch_sim::{case::Case, planted, quiet};
 
 /// Seeds of a run of the tests.
 const SEEDS: u64 = 60;
@@ -113,4 +113,18 @@ fn a_store_that_is_wrong_is_found_and_the_case_shrinks() {
     case.settings.defect = String::new();
     let well = Case { settings: case.settings, ..small };
     assert_eq!(rule_of(&well), None, "it is the store that is wrong");
+}
+
+#[test]
+fn a_check_that_is_wrong_on_purpose_fails() {
+    quiet::install();
+    let canary = Plan { defect: planted::CANARY.to_owned(), after: After::Stop, ..plan(1, 8) };
+    assert_eq!(campaign(&canary).rules.keys().collect::<Vec<_>>(), [planted::CANARY]);
+}
+
+#[test]
+fn generators_take_turns() {
+    let names = campaign::generators().filter(|name| *name != campaign::ALL);
+    let turns = (0..2).map(|seed| campaign::generate(campaign::ALL, seed).unwrap().generator);
+    assert_eq!(names.collect::<Vec<_>>(), turns.collect::<Vec<_>>());
 }
