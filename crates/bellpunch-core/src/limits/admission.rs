@@ -265,7 +265,8 @@ impl Admission {
             }
             let Account::Rate(account) = &mut entry.account else { continue };
             let Some(max) = account.counter.terms().max_keys() else { continue };
-            if account.has_place || account.space != Space::Stored {
+            // What is held since before a reset of its policy is no new key.
+            if account.has_place || account.is_live || account.space != Space::Stored {
                 continue;
             }
             let epoch = account.counter.policy_epoch();

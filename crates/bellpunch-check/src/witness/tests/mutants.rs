@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::history::{Header, History, Line};
+use crate::history::{Header, History, Line, Read, Rejected};
 use crate::instant::{Nanos, print};
 use crate::judge::{Judgement, Sequential, Verdict3, judge};
 use crate::model::{Call, Verdict};
@@ -336,10 +336,10 @@ fn unnamed(lines: &[Line], random: &mut Random) -> Vec<Line> {
     let mut lines = lines.to_vec();
     for line in &mut lines {
         let is_named = random.below(4) == 0;
-        match line {
-            Line::Rejected(end) if !is_named => end.as_of.clear(),
-            Line::Read(end) if !is_named => end.as_of.clear(),
-            _ => {}
+        if let (Line::Rejected(Rejected { as_of, .. }) | Line::Read(Read { as_of, .. }), false) =
+            (line, is_named)
+        {
+            as_of.clear();
         }
     }
     lines
