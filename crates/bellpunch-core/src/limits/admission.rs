@@ -117,6 +117,7 @@ struct Places {
     count: Units,
     epoch: Epoch,
     freed: Vec<RecordId>,
+    changed: bool,
 }
 
 /// All targets of a command. See the [module](self).
@@ -266,7 +267,7 @@ impl Admission {
             let Account::Rate(account) = &mut entry.account else { continue };
             let Some(max) = account.counter.terms().max_keys() else { continue };
             // What is held since before a reset of its policy is no new key.
-            if account.has_place || account.is_live || account.space != Space::Stored {
+            if account.is_live || account.space != Space::Stored {
                 continue;
             }
             let epoch = account.counter.policy_epoch();
@@ -275,6 +276,15 @@ impl Admission {
                 .places
                 .entry(name.clone())
                 .or_insert_with(|| Places::load(draft, &name, epoch));
+            if account.has_place && places.count <= max {
+                continue;
+            }
+            if account.has_place {
+                // An idle counter that a sweep has not removed yet is no better than none: above the
+                // maximum it gives its place back before it asks for one.
+                places.count = places.count.minus_or_zero(Units::ONE);
+                places.changed = true;
+            }
             if places.claim(draft, (&name, max), (&taken, self.now)) {
                 account.has_place = true;
                 continue;
@@ -374,7 +384,7 @@ impl Admission {
 
     /// Writes what changed, once each.
     pub(super) fn write(&mut self, draft: &mut Draft<'_>) {
-        for (name, places) in &self.places {
+        for (name, places) in self.places.iter().filter(|(_, places)| places.changed) {
             let count = KeyCount { count: places.count, epoch: places.epoch };
             draft.put(&RecordId::from(name), count);
             for id in &places.freed {
@@ -442,7 +452,8 @@ fn capturable(entry: &Entry, now: Timestamp) -> Units {
 
 impl Places {
     fn load(draft: &mut Draft<'_>, name: &Key, epoch: Epoch) -> Self {
-        Self { count: KeyCount::known(draft, name, epoch), epoch, freed: Vec::new() }
+        let count = KeyCount::known(draft, name, epoch);
+        Self { count, epoch, freed: Vec::new(), changed: false }
     }
 
     /// Takes a place for one more key, that of an idle counter if all are taken.
@@ -478,6 +489,7 @@ impl Places {
             return false;
         }
         self.count = self.count.checked_add(Units::ONE).expect("one more is at most `max`");
+        self.changed = true;
         true
     }
 }
