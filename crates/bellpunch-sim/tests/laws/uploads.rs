@@ -11,6 +11,7 @@ const MS: i128 = 1_000_000;
 const MS_NS: u64 = 1_000_000;
 const WEEK_NS: u64 = 604_800_000_000_000;
 const SEQUENCES: u64 = 400;
+const SEQUENCES_THAT_COST: u64 = 250;
 const COMMANDS: u64 = 60;
 
 /// Every answer that can be reached where there is no quota.
@@ -266,7 +267,7 @@ const REACHED_CHARGED: &[(&str, &str)] = &[
 fn the_rules_answer_what_the_models_say_of_uploads_that_cost() {
     let mut dice = Dice::of(3);
     let mut counts = Counts::default();
-    for _ in 0..SEQUENCES {
+    for _ in 0..SEQUENCES_THAT_COST {
         let mut pair = Pair::default();
         for (id, limit) in [("q", 12), ("b", 25), ("e", 1_000)] {
             let args = json!({ "id": id, "limit": limit });

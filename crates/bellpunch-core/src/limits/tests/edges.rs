@@ -370,6 +370,22 @@ fn typed_commands_do_as_their_json() {
     assert_eq!(answer.fields["hold"]["expires_at"], json!("1970-01-01T00:01:01Z"));
 }
 
+#[test]
+fn only_policies_that_say_so_run_where_writes_may_be_lost() {
+    let mut world = World::default();
+    for (id, best_effort) in [("loose", true), ("strict", false)] {
+        let set = json!({ "command": "policies.set", "id": id, "algorithm": "gcra", "rate": 1,
+                          "period_ns": 1_000_000, "best_effort": best_effort });
+        assert!(world.send(nanos(0), set).ok());
+    }
+    let key = |name: &str| Key::new(name).unwrap();
+    for (policy, allowed) in [("loose", true), ("strict", false), ("loose", true)] {
+        let item = Item::new(Target::rate(key(policy), key("k")), Units::ONE);
+        let found = crate::best_effort(&mut world.view, &request(Consume::of(vec![item])));
+        assert_eq!(found == crate::BestEffort::Allowed, allowed, "{policy}: {found:?}");
+    }
+}
+
 /// A reply about one quota does not name it twice.
 #[test]
 fn a_quota_is_named_once() {
