@@ -192,6 +192,9 @@ impl World {
             }
         };
         let applied = self.store.applied();
+        if matches!(result, CommitResult::Failed(_) | CommitResult::ClockAhead { .. }) {
+            self.refused.insert(commit.id);
+        }
         let name = name_of(&result);
         self.note(format_args!("store {number}.{place}: {name}, {applied} applied"));
         if before < applied {
@@ -231,6 +234,10 @@ impl World {
     pub(crate) fn stray(&mut self, (node, life): (usize, u64), stray: &Stray) {
         let exclusive = self.case.settings.store == StoreKind::Exclusive;
         if exclusive && self.node(node).life != life {
+            return;
+        }
+        // Whoever said that it has no effect takes no second one.
+        if !stray.late && self.refused.contains(&stray.commit.id) {
             return;
         }
         let (arrived, clock_arrived) = (stray.arrived, stray.clock_arrived);

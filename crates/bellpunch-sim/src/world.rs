@@ -157,6 +157,8 @@ pub struct World {
     pub(crate) next_caller: Caller,
     pub(crate) calls: BTreeMap<u64, Call>,
     pub(crate) next_call: u64,
+    /// Commits that were refused for certain, and may be sent again.
+    pub(crate) refused: BTreeSet<CommitId>,
     pub(crate) active: BTreeSet<usize>,
     pub(crate) healed: bool,
     /// Ids that were drawn, by partition and collection.
@@ -191,6 +193,7 @@ impl World {
             next_caller: 0,
             calls: BTreeMap::new(),
             next_call: 0,
+            refused: BTreeSet::new(),
             active: BTreeSet::new(),
             healed: false,
             drawn: BTreeMap::new(),
