@@ -387,8 +387,10 @@ impl Lane {
             CommitResult::ClockAhead { store_time } => {
                 self.view.discard(&batch.writes);
                 let message = format!("this node's clock is ahead of the store's ({store_time})");
+                // One that was sent before may still land, when the store's clock has come so far.
+                let kind = if first { ErrorKind::ClockAhead } else { ErrorKind::Unknown };
                 for member in batch.members {
-                    let error = Error::new(ErrorKind::ClockAhead, &message);
+                    let error = Error::new(kind, &message);
                     self.answer(&member.waiting, Err(error), turn.desk);
                 }
             }

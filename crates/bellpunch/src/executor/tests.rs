@@ -343,6 +343,26 @@ fn a_lost_reply_is_sent_again_and_not_decided_again() {
     assert_eq!(bench.executor.stats().unknown_resolved, 1);
 }
 
+#[test]
+fn a_lost_reply_that_is_then_refused_as_ahead_may_still_land() {
+    let ahead = || CommitResult::ClockAhead { store_time: at(1) };
+    let told = |lost: bool| {
+        let mut bench = Bench::loaded(Sharing::Shared, 0, None);
+        let (mut op, _) = bench.commit();
+        if lost {
+            bench.end(op, CommitResult::Unknown);
+            bench.wake();
+            (op, _) = bench.commit();
+        }
+        bench.end(op, ahead());
+        assert_eq!(bench.executor.stats().unknown_open, 0);
+        bench.replies()
+    };
+    let (certain, lost) = (told(false), told(true));
+    assert!(certain[0].1.starts_with("clock_ahead"), "{certain:?}");
+    assert_eq!(lost, [(1, "outcome_unknown".to_owned())]);
+}
+
 fn unknown_then_conflict(key: Option<&str>) -> (Bench, Op) {
     let mut bench = Bench::new(Sharing::Shared);
     match key {
