@@ -120,6 +120,13 @@ impl Ticket {
         }
     }
 
+    /// Whether its holder's answer is waited for at `at`. That it was stored as expired by a clock
+    /// that is ahead says nothing of an earlier time.
+    fn waits(&self, at: Nanos) -> bool {
+        let open = matches!(self.end, None | Some(End::Expired));
+        open && self.approved_at.is_none() && at < self.expires_at
+    }
+
     /// The refusal of a ticket that reached its end.
     fn not_over(&self, at: Nanos) -> Result<(), Refusal> {
         match &self.end {
@@ -358,10 +365,9 @@ impl Tickets {
         let pair = pair.map(|(holder, audience)| (holder.to_owned(), audience.to_owned()));
         let mut none = Issues::default();
         let issues = pair.and_then(|pair| self.issues.get_mut(&pair)).unwrap_or(&mut none);
-        issues
-            .pending
-            .retain(|id| self.tickets.get(id).is_some_and(|ticket| ticket.status(at) == "pending"));
-        let oldest = issues.pending.first().and_then(|id| Some((id, self.tickets.get(id)?)));
+        let waits = |id: &&String| self.tickets.get(*id).is_some_and(|ticket| ticket.waits(at));
+        let pending: Vec<&String> = issues.pending.iter().filter(waits).collect();
+        let oldest = pending.first().and_then(|id| Some((*id, self.tickets.get(*id)?)));
         if let Some((id, ticket)) = oldest.filter(|_| flag(args, "one_pending")) {
             let told = (!is_undrawn(id)).then(|| json!(id));
             let until = Some(shown(ticket.expires_at));
@@ -371,7 +377,7 @@ impl Tickets {
         if TTL_MAX < ttl {
             return refuse("ttl_too_long", json!({ "max_ttl_ns": span(0, TTL_MAX) }));
         }
-        if !flag(args, "approved") && PENDING_MAX <= issues.pending.len() {
+        if !flag(args, "approved") && PENDING_MAX <= pending.len() {
             return refuse("too_many_pending", json!({ "max": PENDING_MAX }));
         }
         // The newest `count` issues still count: it is over when the oldest of them does not.

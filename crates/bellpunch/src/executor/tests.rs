@@ -343,6 +343,36 @@ fn a_lost_reply_is_sent_again_and_not_decided_again() {
     assert_eq!(bench.executor.stats().unknown_resolved, 1);
 }
 
+#[test]
+fn a_lost_reply_that_is_then_refused_as_ahead_may_still_land() {
+    let ahead = || CommitResult::ClockAhead { store_time: at(1) };
+    let mut bench = Bench::loaded(Sharing::Shared, 0, None);
+    let (op, _) = bench.commit();
+    bench.end(op, ahead());
+    let certain = bench.replies();
+    assert!(certain[0].1.starts_with("clock_ahead"), "nothing was sent before: {certain:?}");
+
+    for (fate, told) in [
+        (Resolution::Applied, "1 version 2"),
+        (Resolution::NotApplied, "outcome_unknown"),
+        (Resolution::NotKnown, "outcome_unknown"),
+    ] {
+        let mut bench = Bench::loaded(Sharing::Shared, 0, None);
+        let (op, _) = bench.commit();
+        bench.end(op, CommitResult::Unknown);
+        bench.wake();
+        let (op, _) = bench.commit();
+        bench.end(op, ahead());
+        let outputs = bench.poll();
+        let [Output::Resolve { op, .. }] = outputs.as_slice() else {
+            panic!("its fate is asked for: {outputs:?}");
+        };
+        bench.handle(Input::Resolved { op: *op, result: Ok(fate) });
+        assert_eq!(bench.replies(), [(1, told.to_owned())]);
+        assert_eq!(bench.executor.stats().unknown_open, 0);
+    }
+}
+
 fn unknown_then_conflict(key: Option<&str>) -> (Bench, Op) {
     let mut bench = Bench::new(Sharing::Shared);
     match key {
