@@ -1,7 +1,7 @@
 //! The entry: one history in, one verdict out.
 //!
-//! Targets whose replies carry versions are judged by the [witness check](crate::witness), all
-//! others by the [black-box check](crate::black_box).
+//! Targets whose replies carry versions are judged by the witness check, all
+//! others by the black-box check.
 //!
 //! Invariant: *pass* means that every call was explained; a violation is named with the calls that
 //! show it; whatever could not be decided is *inconclusive*, and a violation outweighs it. The same

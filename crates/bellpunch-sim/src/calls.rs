@@ -214,9 +214,14 @@ impl World {
         let call = self.calls.get_mut(&number).expect("it was just there");
         call.applied = applied;
         call.items.get_mut(place).expect("a commit of this call").result = Some(told);
-        if call.items.iter().any(|item| item.result.is_none()) {
-            return;
+        if call.items.iter().all(|item| item.result.is_some()) {
+            self.send_back(number, node);
         }
+    }
+
+    /// All commits of a call have landed: their results are on the way back, if there are any.
+    fn send_back(&mut self, number: u64, node: usize) {
+        let call = self.calls.get(&number).expect("it was just there");
         let silent = call
             .items
             .iter()

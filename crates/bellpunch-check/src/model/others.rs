@@ -1,7 +1,7 @@
 //! Currencies that were declared, and the outcomes of idempotency keys.
 //!
 //! Both state every field. What an outcome has in its receipt is not the model's to say: it is
-//! what the caller was told, kept by [`Outcomes::keep`].
+//! what the caller was told, kept by `Outcomes::keep`.
 //!
 //! Invariant: a scale never changes; an outcome is told until its retention ends, and not after.
 
