@@ -3,7 +3,7 @@
 //! Every field of every reply and refusal is stated (as `null` if it must be absent), but for the words for people (`reason` of an
 //! `invalid_request`) and unknown fields of a command.
 //!
-//! * What an upload costs is held, captured and released by [`Charging`], the model of limits. Its
+//! * What an upload costs is held, captured and released by `Charging`, the model of limits. Its
 //!   refusals and those of the upload itself are told in the one order of the command.
 //! * Ids of uploads, holds and grants are drawn where none is given; grants leave no record, so
 //!   that theirs are new is not tested.
