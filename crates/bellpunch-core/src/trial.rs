@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::{
-    Decision, Duration, Fingerprint, IdempotencyKey, Loaded, Request, Timestamp, View, command,
-    decide,
+    Decision, Duration, Fingerprint, Floor, IdempotencyKey, Kind, Loaded, RecordKey, Request,
+    Timestamp, View, command, decide,
 };
 
 /// The instant that scripts count from.
@@ -81,6 +81,7 @@ enum Mode<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct World {
     view: View,
+    gone: Gone,
     drawn: u128,
 }
 
@@ -167,11 +168,13 @@ impl World {
             match decide(&mut self.view, request, at(millis)) {
                 Decision::Load { records, due } => {
                     for key in records {
-                        self.view.load(key, Loaded::default());
+                        let loaded = self.gone.loaded(&key);
+                        self.view.load(key, loaded);
                     }
                     assert!(due.is_empty(), "no rule here asks for due records");
                 }
                 Decision::Accepted { mut replies, replayed, touched, deadline, .. } => {
+                    self.gone.note(&self.view, &touched.writes);
                     self.view.settle(&touched.writes);
                     let reply = replies.remove(0).to_json();
                     return Answer::Ok { reply, replayed, deadline };
@@ -184,6 +187,44 @@ impl World {
                 Decision::Failed(error) => panic!("{error:?}"),
             }
         }
+    }
+}
+
+/// What a store tells of records that are gone: tombstones, and the floors of purges.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gone {
+    tombstones: BTreeMap<RecordKey, Floor>,
+    floors: BTreeMap<Kind, Floor>,
+}
+
+impl Gone {
+    /// Takes note of what is about to be settled.
+    pub(crate) fn note(&mut self, view: &View, writes: &[RecordKey]) {
+        for key in writes {
+            let Some(pending) = view.pending(key) else { continue };
+            let end = Floor { version: pending.version, at: pending.at };
+            match &pending.value {
+                Some(_) => {
+                    self.tombstones.remove(key);
+                }
+                None if pending.purge => {
+                    self.tombstones.remove(key);
+                    self.floors.entry(key.kind.clone()).or_default().raise(end);
+                }
+                None => {
+                    self.tombstones.insert(key.clone(), end);
+                }
+            }
+        }
+    }
+
+    /// A record that is not there.
+    pub(crate) fn loaded(&self, key: &RecordKey) -> Loaded {
+        let mut end = self.floors.get(&key.kind).copied().unwrap_or_default();
+        if let Some(tombstone) = self.tombstones.get(key) {
+            end.raise(*tombstone);
+        }
+        Loaded { version: end.version, at: end.at, value: None }
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::trial::Gone;
 use crate::{
     Decision, Due, Duration, Fingerprint, IdempotencyKey, Loaded, RecordId, RecordKey, Rejection,
     Request, Timestamp, View, WithoutStore, command, decide,
@@ -40,6 +41,7 @@ impl Answer {
 #[derive(Default)]
 pub(super) struct World {
     view: View,
+    gone: Gone,
     known: BTreeMap<RecordKey, Option<Timestamp>>,
     drawn: u128,
 }
@@ -88,7 +90,8 @@ impl World {
             match decide(&mut self.view, request, now) {
                 Decision::Load { records, due } => {
                     for key in records {
-                        self.view.load(key, Loaded::default());
+                        let loaded = self.gone.loaded(&key);
+                        self.view.load(key, loaded);
                     }
                     for due in due {
                         let ids = self.answer(&due);
@@ -118,6 +121,7 @@ impl World {
 
     /// Takes what was written, by way of its stored form.
     fn settle(&mut self, writes: &[RecordKey]) {
+        self.gone.note(&self.view, writes);
         let mut stored = Vec::new();
         for key in writes {
             let pending = self.view.pending(key).unwrap();
@@ -207,7 +211,8 @@ impl World {
     pub(super) fn lose(&mut self, kind: &str) {
         let key = self.known.keys().find(|key| key.kind.name() == kind).unwrap().clone();
         self.known.remove(&key);
-        self.view.load(key, Loaded::default());
+        let loaded = self.gone.loaded(&key);
+        self.view.load(key, loaded);
     }
 
     pub(super) fn kinds(&self) -> Vec<String> {

@@ -8,6 +8,7 @@
     reason = "a test that panics has failed, and says what it did"
 )]
 
+mod gone;
 mod limits;
 mod partition;
 mod promises;

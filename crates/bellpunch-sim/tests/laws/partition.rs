@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use bellpunch::{Decision, Duration, Loaded, Request, Timestamp, View, command, decide};
+use bellpunch::{Decision, Duration, Request, Timestamp, View, command, decide};
 use bellpunch_check::instant::print;
 use bellpunch_check::model::limits::Limits;
 use bellpunch_check::model::state::State;
 use bellpunch_check::model::{Call, Verdict};
 use serde_json::{Value, json};
+
+use crate::gone::Gone;
 
 /// The instant that offsets count from: 2027-01-15T08:00:00Z.
 pub(crate) const START: i128 = 1_800_000_000_000_000_000;
@@ -34,6 +36,7 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug, Default)]
 struct Rules {
     view: View,
+    gone: Gone,
     drawn: u128,
 }
 
@@ -76,12 +79,14 @@ impl Rules {
             match decide(&mut self.view, &request, now) {
                 Decision::Load { records, due } => {
                     for key in records {
-                        self.view.load(key, Loaded::default());
+                        let loaded = self.gone.loaded(&key);
+                        self.view.load(key, loaded);
                     }
                     assert!(due.is_empty(), "no rule here asks for due records");
                 }
                 Decision::Accepted { replies, touched, versions, at: decided, .. } => {
                     assert_eq!(decided, now, "times here never go back");
+                    self.gone.note(&self.view, &touched.writes);
                     self.view.settle(&touched.writes);
                     let reply = replies.into_iter().map(|reply| reply.to_json()).collect();
                     return Answer::Yes { reply, writes: versions.into_keys().collect() };

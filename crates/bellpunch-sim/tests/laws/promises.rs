@@ -13,11 +13,12 @@ mod time;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bellpunch::{
-    Decision, Duration, Fingerprint, IdempotencyKey, Loaded, Partition, RecordKey, Request,
-    Timestamp, View, command, decide, fingerprint,
+    Decision, Duration, Fingerprint, IdempotencyKey, Partition, RecordKey, Request, Timestamp,
+    View, command, decide, fingerprint,
 };
 use serde_json::{Value, json};
 
+use crate::gone::Gone;
 use crate::partition::{Command, START};
 
 const MS: i128 = 1_000_000;
@@ -55,6 +56,7 @@ impl Told {
 #[derive(Clone, Debug, Default)]
 struct World {
     view: View,
+    gone: Gone,
     drawn: u128,
 }
 
@@ -141,12 +143,14 @@ impl World {
                 Decision::Load { records, due } => {
                     assert!(due.is_empty(), "no rule here asks for due records");
                     for key in records {
-                        self.view.load(key, Loaded::default());
+                        let loaded = self.gone.loaded(&key);
+                        self.view.load(key, loaded);
                     }
                 }
                 Decision::Accepted {
                     replies, at, replayed, versions, touched, deadline, ..
                 } => {
+                    self.gone.note(&self.view, &touched.writes);
                     self.view.settle(&touched.writes);
                     return Told {
                         code: "ok".to_owned(),

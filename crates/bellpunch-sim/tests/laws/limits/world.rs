@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bellpunch::{
-    AnyCommand, Decision, Due, Duration, Loaded, RecordId, RecordKey, Request, Timestamp, View,
-    decide,
+    AnyCommand, Decision, Due, Duration, RecordId, RecordKey, Request, Timestamp, View, decide,
 };
 use bellpunch_check::history::Versions;
 use serde_json::Value;
+
+use crate::gone::Gone;
 
 /// What the rule said.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ impl std::fmt::Display for Answer {
 #[derive(Debug, Default)]
 pub(super) struct World {
     view: View,
+    gone: Gone,
     /// Those that there are, and when each may be removed.
     records: BTreeMap<RecordKey, Option<Timestamp>>,
     drawn: u128,
@@ -93,7 +95,8 @@ impl World {
 
     fn load(&mut self, records: Vec<RecordKey>, due: Vec<Due>) {
         for key in records {
-            self.view.load(key, Loaded::default());
+            let loaded = self.gone.loaded(&key);
+            self.view.load(key, loaded);
         }
         for due in due {
             let ids = self.due(&due);
@@ -122,6 +125,7 @@ impl World {
                 self.records.remove(key);
             }
         }
+        self.gone.note(&self.view, written);
         self.view.settle(written);
     }
 
