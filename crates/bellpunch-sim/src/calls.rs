@@ -193,12 +193,13 @@ impl World {
                 result
             }
         };
-        if matches!(
+        let refused = matches!(
             result,
             CommitResult::TooLate { .. }
                 | CommitResult::ClockAhead { .. }
                 | CommitResult::Failed(_)
-        ) {
+        );
+        if refused || fate == Fate::Contradicted {
             self.refused.insert(commit.id);
         }
         let applied = self.store.applied();

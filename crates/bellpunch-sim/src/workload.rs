@@ -124,7 +124,8 @@ fn policy(id: &str, rng: &mut Rng) -> Asked {
                     args["local_rate"] = json!(1);
                 }
             }
-            2 => args["max_keys"] = json!(2),
+            // Which keys are idle rests on what housekeeping has removed, which histories do not always
+            // pin to one order; `max_keys` is steered at, and held to its model in sequence.
             3 => args["charges"] = json!(true),
             4 => args["shadow"] = json!(true),
             _ => {}

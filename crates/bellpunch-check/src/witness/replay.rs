@@ -181,7 +181,11 @@ impl<S: Sequential + Default> Replayed<S> {
                 }
                 let gone = same_writes(&self.state, node, &expected)?;
                 self.state.told(&gone, node.at);
-                same_rises(node, &expected, |name| rises.get(&(place, name)).copied())
+                let state = &self.state;
+                same_rises(node, &expected, |name| {
+                    let stated = state.states(name) && !gone.contains_key(name);
+                    rises.get(&(place, name)).copied().filter(|_| stated)
+                })
             }
         }
     }

@@ -22,6 +22,9 @@ pub(crate) struct Waiting {
     pub(crate) not_before: Timestamp,
     /// The caller has had its reply; the command goes on.
     pub(crate) gone: bool,
+    /// A commit that carried it may have been applied, and the store no longer knows: only its
+    /// outcome record can tell, and no error may say that it had no effect.
+    pub(crate) in_doubt: bool,
 }
 
 impl Waiting {

@@ -132,7 +132,9 @@ impl Lane {
             *waiting = waiting.saturating_add(1);
         }
         let not_before = Timestamp::EPOCH;
-        self.queue.push_back(Waiting { caller, request, conflicts: 0, not_before, gone: false });
+        let (conflicts, gone, in_doubt) = (0, false, false);
+        let waiting = Waiting { caller, request, conflicts, not_before, gone, in_doubt };
+        self.queue.push_back(waiting);
         Ok(())
     }
 
@@ -146,6 +148,13 @@ impl Lane {
                 self.keys.remove(key);
             }
         }
+        let result = match result {
+            Err(error) if waiting.in_doubt && error.kind() != ErrorKind::Unknown => {
+                let message = format!("an earlier attempt may have been applied; then {error}");
+                Err(Error::new(ErrorKind::Unknown, message))
+            }
+            told => told,
+        };
         if !waiting.gone {
             desk.reply(waiting.caller, result);
         }
@@ -574,8 +583,9 @@ impl Lane {
         turn: &mut Turn<'_>,
     ) {
         let mut again = Vec::new();
-        for member in std::mem::take(&mut batch.members) {
+        for mut member in std::mem::take(&mut batch.members) {
             let harmless = member.prepared.touched.writes.is_empty();
+            member.waiting.in_doubt |= !harmless;
             if harmless || member.waiting.key().is_some() {
                 again.push(member);
             } else {
@@ -612,7 +622,7 @@ impl Lane {
             }
         };
         for waiting in waiting {
-            let result = if kind == ErrorKind::StoreUnavailable {
+            let result = if kind == ErrorKind::StoreUnavailable && !waiting.in_doubt {
                 self.go_on(&waiting.request, turn)
             } else {
                 None

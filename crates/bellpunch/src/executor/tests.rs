@@ -539,3 +539,27 @@ fn the_same_inputs_give_the_same_outputs() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn no_error_says_that_what_may_have_been_applied_had_no_effect() {
+    let mut bench = Bench::new(Sharing::Shared);
+    bench.keyed(1, "k");
+    bench.answer_read(Some((1, Counter { used: 0, ends_at: None })));
+    let (op, _) = bench.commit();
+    bench.end(op, CommitResult::Unknown);
+    bench.wake();
+    let (op, _) = bench.commit();
+    bench.end(op, CommitResult::Conflict { current: Vec::new() });
+    let outputs = bench.poll();
+    let [Output::Resolve { op, .. }] = outputs.as_slice() else {
+        panic!("its fate is asked for: {outputs:?}");
+    };
+    bench.handle(Input::Resolved { op: *op, result: Ok(Resolution::NotKnown) });
+    let outputs = bench.poll();
+    let [Output::Read { op, .. }] = outputs.as_slice() else {
+        panic!("its outcome is looked for: {outputs:?}");
+    };
+    let away = Failure::new(FailureKind::Unavailable, "away");
+    bench.handle(Input::Read { op: *op, result: Err(away) });
+    assert_eq!(bench.replies(), [(1, "outcome_unknown".to_owned())]);
+}
