@@ -123,6 +123,25 @@ fn check_apart() {
 }
 
 #[test]
+fn no_planted() {
+    // Bugs that are planted for tests are in no build that is for use.
+    let mut mentions = 0_u32;
+    for entry in fs::read_dir(root().join("crates")).expect("the folder is there") {
+        let path = entry.expect("an entry").path().join("Cargo.toml");
+        let manifest = fs::read_to_string(&path).expect("every crate has a manifest");
+        for line in manifest.lines().filter(|line| line.contains("planted")) {
+            mentions = mentions.saturating_add(1);
+            let by_default = line.starts_with("default") || line.contains("workspace = true");
+            assert!(!by_default, "{}: {line}", path.display());
+            // Only a feature of the same name passes it on.
+            let passed_on = line.starts_with("planted = [") || !line.contains("/planted");
+            assert!(passed_on, "{}: {line}", path.display());
+        }
+    }
+    assert!(2 < mentions, "the feature has gone elsewhere");
+}
+
+#[test]
 fn one_clock() {
     // The runtime's timers bound waiting, and decide nothing; the time of day is read once.
     for (path, text) in sources("crates") {

@@ -75,5 +75,10 @@ fn main() -> ExitCode {
         }
     }
     eprintln!("== simulator: cargo xtask sim");
-    sim::lane(&cargo)
+    let lane = sim::lane(&cargo);
+    if lane != ExitCode::SUCCESS {
+        return lane;
+    }
+    eprintln!("== planted bugs in the simulator: cargo xtask planted");
+    sim::planted(&cargo, &[])
 }
