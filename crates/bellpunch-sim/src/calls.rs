@@ -20,7 +20,9 @@ impl World {
     fn store_delay(&self, median: u64, node: usize, rng: &mut Rng) -> u64 {
         let delay = rng.delay(median);
         if self.strikes(FaultKind::Slow, node, rng) {
-            delay.saturating_mul(SLOW_FACTOR)
+            // Nothing stays slow for long once the world is healed.
+            let left = self.case.settings.heal.saturating_sub(self.now).saturating_add(SECOND);
+            delay.max(delay.saturating_mul(SLOW_FACTOR).min(left))
         } else {
             delay
         }

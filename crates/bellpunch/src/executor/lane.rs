@@ -361,6 +361,11 @@ impl Lane {
         count(&result, turn.desk);
         let first = sent.times == 1;
         match result {
+            // A store may call a collision a conflict although nothing changed. That is no proof
+            // that what was sent before will never land.
+            CommitResult::Conflict { current } if !first && !proves(&sent.commit, &current) => {
+                return self.pause(batch, sent, turn.desk);
+            }
             CommitResult::Conflict { current } if !first => {
                 // Sent twice, and somebody else's version stands: was it ours that he built upon?
                 return self.ask_fate(batch, sent, (Some(current), turn.desk));
@@ -687,6 +692,14 @@ fn decide_local(local: &mut View, request: &Request, now: Timestamp) -> Option<A
             }
         }
     }
+}
+
+/// Whether these records show that a commit can never be applied from now on.
+fn proves(commit: &Commit, current: &[(RecordKey, Versioned)]) -> bool {
+    commit.preconditions.iter().any(|precondition| {
+        let now = current.iter().find(|(key, _)| *key == precondition.key);
+        now.is_some_and(|(_, versioned)| versioned.version != precondition.version)
+    })
 }
 
 /// What is told in the place of something else, by bugs that are planted.

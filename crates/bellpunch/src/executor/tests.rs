@@ -549,7 +549,11 @@ fn no_error_says_that_what_may_have_been_applied_had_no_effect() {
     bench.end(op, CommitResult::Unknown);
     bench.wake();
     let (op, _) = bench.commit();
+    // Nothing that changed is named: no proof, so it is sent once more.
     bench.end(op, CommitResult::Conflict { current: Vec::new() });
+    bench.wake();
+    let (op, _) = bench.commit();
+    bench.end(op, conflict(7, 3));
     let outputs = bench.poll();
     let [Output::Resolve { op, .. }] = outputs.as_slice() else {
         panic!("its fate is asked for: {outputs:?}");
