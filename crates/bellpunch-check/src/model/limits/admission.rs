@@ -466,7 +466,12 @@ impl Limits {
     }
 
     /// Writes accounts back; gives the names of their records.
-    pub(super) fn write(&mut self, accounts: &[&Account], writes: &mut BTreeSet<String>) {
+    pub(super) fn write(
+        &mut self,
+        accounts: &[&Account],
+        writes: &mut BTreeSet<String>,
+        now: Nanos,
+    ) {
         for account in accounts {
             match (&account.kind, &account.target) {
                 (Kind::Quota(quota), Target::Quota(id)) => {
@@ -481,6 +486,7 @@ impl Limits {
                     writes.insert(record(kind, &[policy, key]));
                     let mut counter = rate.counter.clone();
                     counter.placed = true;
+                    counter.touch(now);
                     self.counters.insert((rate.space, policy.clone(), key.clone()), counter);
                 }
                 _ => {}

@@ -319,7 +319,7 @@ impl Limits {
             let Some(mut account) = part.account else { continue };
             account.give_back(part.units, part.item.place, now);
             given = given.saturating_add(part.units);
-            self.write(&[&account], &mut writes);
+            self.write(&[&account], &mut writes, now);
             let stored = self.charges.get_mut(id).and_then(|it| it.items.get_mut(part.place));
             if let Some(item) = stored {
                 item.refunded = Some((part.units, now));

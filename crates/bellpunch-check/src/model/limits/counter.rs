@@ -185,6 +185,11 @@ impl Counter {
         over && self.holds.count(at) == 0
     }
 
+    /// Takes note of when it was written.
+    pub(super) fn touch(&mut self, at: Nanos) {
+        self.touched = self.touched.max(at);
+    }
+
     /// Counts units.
     pub(super) fn charge(&mut self, units: i128, at: Nanos) -> Place {
         self.fresh = false;

@@ -241,7 +241,7 @@ impl Limits {
         let mut writes = BTreeSet::from([record("holds", &[&id])]);
         let written: Vec<&Account> =
             admission.accounts.iter().filter(|account| 0 < account.own).collect();
-        self.write(&written, &mut writes);
+        self.write(&written, &mut writes, admission.now);
         let created_at = admission.now;
         let hold = Hold { items: held, owner, created_at, expires_at, end: None, labels };
         self.holds.insert(id, hold);
@@ -332,7 +332,7 @@ impl Limits {
             .filter(|account| 0 < account.own || account.charged.is_some())
             .collect();
         let mut writes = BTreeSet::new();
-        self.write(&written, &mut writes);
+        self.write(&written, &mut writes, now);
         let nothing = Call { cmd: "", args: &Value::Null, at: now, drawn: None };
         let (charge, written) = self.record_charge(&admission, event, &nothing);
         writes.extend(written);
@@ -373,7 +373,7 @@ impl Limits {
         }
         let written: Vec<&Account> =
             admission.accounts.iter().filter(|account| 0 < account.own).collect();
-        self.write(&written, &mut writes);
+        self.write(&written, &mut writes, now);
         if let Some(hold) = self.holds.get_mut(id) {
             hold.end = Some(End::Voided { at: now });
         }
@@ -427,7 +427,7 @@ impl Limits {
         }
         let written: Vec<&Account> =
             admission.accounts.iter().filter(|account| 0 < account.own).collect();
-        self.write(&written, &mut writes);
+        self.write(&written, &mut writes, now);
         if let Some(hold) = self.holds.get_mut(id) {
             hold.expires_at = expires_at;
         }

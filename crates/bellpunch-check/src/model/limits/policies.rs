@@ -190,7 +190,7 @@ impl Limits {
                 let unused = rate.counter.is_idle(call.at);
                 rate.counter.reset(call.at);
                 let written = account.clone();
-                self.write(&[&written], &mut yes.writes);
+                self.write(&[&written], &mut yes.writes, call.at);
                 if unused {
                     yes.writes.clear();
                 }

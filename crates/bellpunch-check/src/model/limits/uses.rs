@@ -100,7 +100,7 @@ impl Limits {
         let charged: Vec<_> =
             admission.accounts.iter().filter(|account| account.charged.is_some()).collect();
         let mut writes = BTreeSet::new();
-        self.write(&charged, &mut writes);
+        self.write(&charged, &mut writes, admission.now);
         let labels = check.labels.as_ref();
         let event = Event { id: check.id.as_deref(), hold: None, labels };
         let (charge, written) = self.record_charge(&admission, &event, call);
