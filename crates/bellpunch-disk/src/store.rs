@@ -216,6 +216,7 @@ impl Store for DiskStore {
             sharing: Sharing::Exclusive,
             guarantee: Guarantee::Atomic,
             survives: Survives::Machine,
+            risk: None,
             clock: StoreClock::AtExclusivity,
             records_max: RECORDS_MAX,
             bytes_max: COMMIT_BYTES_MAX,

@@ -124,6 +124,7 @@ impl SimStore {
             },
             guarantee: Guarantee::Atomic,
             survives: Survives::Machine,
+            risk: None,
             clock: match self.clock {
                 ClockKind::AtExclusivity => StoreClock::AtExclusivity,
                 ClockKind::Node => StoreClock::Node,

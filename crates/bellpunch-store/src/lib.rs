@@ -26,5 +26,5 @@ pub use commit::{Commit, CommitId, CommitResult, Precondition, Versioned, Write,
 pub use memory::{MemoryConfig, MemoryStore};
 pub use store::{
     BoxFuture, Clock, Failure, FailureKind, Guarantee, Page, PartitionPage, Properties, Resolution,
-    Scan, Sharing, Show, Store, StoreClock, Survives,
+    Risk, Scan, Sharing, Show, Store, StoreClock, Survives,
 };

@@ -257,6 +257,7 @@ impl Store for MemoryStore {
             sharing: self.sharing,
             guarantee: Guarantee::Atomic,
             survives: Survives::Nothing,
+            risk: None,
             clock: StoreClock::AtExclusivity,
             records_max: 65_536,
             bytes_max: 64 << 20,

@@ -60,6 +60,33 @@ pub enum StoreClock {
     Node,
 }
 
+/// How a commit that was acknowledged can be lost all the same: the store is *relaxed*. Rate limits
+/// may use it, and each reply says so; all else only if the operator accepts the risk by its name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Risk {
+    /// A crash of the store's machine or process loses what was acknowledged last.
+    LostOnCrash,
+    /// A replica that takes over lacks what was acknowledged last.
+    LostOnFailover,
+}
+
+impl Risk {
+    /// The name by which it is accepted.
+    ///
+    /// ```
+    /// use bellpunch_store::Risk;
+    /// assert_eq!(Risk::LostOnCrash.name(), "lost_on_crash");
+    /// ```
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LostOnCrash => "lost_on_crash",
+            Self::LostOnFailover => "lost_on_failover",
+        }
+    }
+}
+
 /// What a store says of itself. Each claim has its test in the kit.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Properties {
@@ -71,6 +98,8 @@ pub struct Properties {
     pub guarantee: Guarantee,
     /// What an acknowledged commit survives.
     pub survives: Survives,
+    /// How an acknowledged commit can be lost within what it survives. `None`: it cannot.
+    pub risk: Option<Risk>,
     /// Whose clock is compared.
     pub clock: StoreClock,
     /// How many preconditions and writes one commit may have.

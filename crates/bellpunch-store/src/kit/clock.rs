@@ -1,5 +1,6 @@
 //! A clock that stands still until told, and a way to wait for a future.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -36,6 +37,19 @@ enum Hold {
 pub struct KitClock {
     state: Mutex<State>,
     changed: Condvar,
+    followers: Mutex<Followers>,
+}
+
+/// Told what the clock shows.
+type Follower = Box<dyn Fn(Timestamp) + Send>;
+
+#[derive(Default)]
+struct Followers(Vec<Follower>);
+
+impl fmt::Debug for Followers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Followers").field(&self.0.len()).finish()
+    }
 }
 
 impl KitClock {
@@ -57,9 +71,30 @@ impl KitClock {
         self.state().now
     }
 
-    /// Makes it show this.
+    /// Makes it show this. Whoever follows it has been told when this returns.
     pub fn set(&self, now: Timestamp) {
         self.state().now = now;
+        for follower in &self.followers.lock().unwrap().0 {
+            follower(now);
+        }
+    }
+
+    /// Tells this what the clock shows: now, and whenever it is set. For an engine in another
+    /// process, whose clock a test has replaced by one that it can set.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use bellpunch_store::{Timestamp, kit::KitClock};
+    /// let (clock, seen) = (KitClock::new(), Arc::new(Mutex::new(Vec::new())));
+    /// let told = Arc::clone(&seen);
+    /// clock.follow(move |now| told.lock().unwrap().push(now));
+    /// clock.set(Timestamp::EPOCH);
+    /// assert_eq!(seen.lock().unwrap().last(), Some(&Timestamp::EPOCH));
+    /// ```
+    pub fn follow(&self, follower: impl Fn(Timestamp) + Send + 'static) {
+        let now = self.time();
+        follower(now);
+        self.followers.lock().unwrap().0.push(Box::new(follower));
     }
 
     /// Has the next reader wait.

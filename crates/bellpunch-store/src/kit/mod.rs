@@ -86,6 +86,12 @@ pub trait Place: fmt::Debug {
         Able::No("it has no stored format")
     }
 
+    /// Whether whoever reads the kit's clock can be held while it has exclusivity. An engine in
+    /// another process reads a clock of its own: there, tests of the backend hold it by its locks.
+    fn holds(&self) -> Able {
+        Able::Yes
+    }
+
     /// Has the `step`th internal step from now on fail. The store is open.
     fn fail_at(&self, step: u64) -> Able {
         let _ = step;

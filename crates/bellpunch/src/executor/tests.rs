@@ -78,6 +78,7 @@ fn properties(sharing: Sharing) -> Properties {
         sharing,
         guarantee: Guarantee::Atomic,
         survives: Survives::Nothing,
+        risk: None,
         clock: StoreClock::AtExclusivity,
         records_max: 1_000,
         bytes_max: 1 << 20,

@@ -1,0 +1,62 @@
+//! Where the servers' binaries are; installed from the distribution's packages if they are not.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+/// One installation at a time within this process; between processes apt has its own lock.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
+/// Folders beside those of `PATH` in which PostgreSQL's binaries are, by version.
+const POSTGRES_FOLDERS: &str = "/usr/lib/postgresql";
+
+/// The path of a binary. Its package is installed if it is nowhere.
+///
+/// # Panics
+/// If it is not there and cannot be installed.
+pub(crate) fn find(name: &str, package: &str) -> PathBuf {
+    if let Some(path) = look(name) {
+        return path;
+    }
+    let installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = look(name) {
+        return path;
+    }
+    eprintln!("{name} is not here: installing Debian's package {package}");
+    install(package);
+    drop(installing);
+    look(name).unwrap_or_else(|| {
+        panic!("{name} is needed by this test: install it (on Debian: apt-get install {package})")
+    })
+}
+
+fn look(name: &str) -> Option<PathBuf> {
+    let versions = Path::new(POSTGRES_FOLDERS).read_dir().into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+    folders.sort();
+    folders.reverse();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    folders.extend(std::env::split_paths(&path));
+    folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Installs a package. The distribution's own instance of the server is not started.
+fn install(package: &str) {
+    let root = is_root();
+    for arguments in [&["update"][..], &["install", "-y", "--no-install-recommends", package]] {
+        let mut command = if root { Command::new("apt-get") } else { Command::new("sudo") };
+        if !root {
+            command.args(["-n", "apt-get"]);
+        }
+        // Init scripts start nothing in the runlevel of a machine that is going down.
+        command.env("RUNLEVEL", "1").env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+        // If it fails, the caller says what is missing.
+        let _ = command.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments).status();
+    }
+}
+
+/// Whether this process is the superuser's.
+pub(crate) fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}

@@ -1,0 +1,115 @@
+//! A server's process: started in a group of its own, waited for, stopped by its id.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait before looking again.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// A running server. Its whole process group is killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    /// Kills the group when the pipe to it closes, whatever became of this process.
+    watcher: Child,
+}
+
+/// A port that nobody listens on just now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+    listener.local_addr().expect("it is bound").port()
+}
+
+impl Running {
+    /// Starts a command, whose words go to a file.
+    pub(crate) fn start(mut command: Command, log: &Path) -> Self {
+        let file = std::fs::File::options().create(true).append(true).open(log);
+        let file = file.expect("the log can be written");
+        let errors = file.try_clone().expect("a file can be shared");
+        command.stdin(Stdio::null()).stdout(file).stderr(errors).process_group(0);
+        let child = command.spawn().unwrap_or_else(|cause| panic!("{command:?}: {cause}"));
+        let kill = format!("cat >/dev/null; kill -9 -- -{} 2>/dev/null", child.id());
+        let watcher = Command::new("sh")
+            .args(["-c", &kill])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("there is a shell");
+        Self { child, watcher }
+    }
+
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it accepts connections and `ready` says so; `false` if it ended instead.
+    pub(crate) fn wait_ready(&mut self, port: u16, mut ready: impl FnMut() -> bool) -> bool {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+                return false;
+            }
+            if TcpStream::connect_timeout(&address, PATIENCE).is_ok() && ready() {
+                return true;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        false
+    }
+
+    /// Sends a signal, by its name, to every process of the group.
+    pub(crate) fn signal_all(&self, name: &str) {
+        let (signal, group) = (format!("-{name}"), format!("-{}", self.child.id()));
+        let status = Command::new("kill").args([signal.as_str(), "--", group.as_str()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill {signal} {group}");
+    }
+
+    /// Sends a signal, by its name, to the first process alone.
+    pub(crate) fn signal(&self, name: &str) {
+        let (signal, id) = (format!("-{name}"), self.child.id().to_string());
+        let status = Command::new("kill").args([signal, id]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill {name}");
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn wait(&mut self) {
+        let begun = Instant::now();
+        while self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            assert!(begun.elapsed() < PATIENCE, "the server does not end");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already; of its group somebody may be left.
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill")
+            .args(["-KILL", "--", group.as_str()])
+            .stderr(Stdio::null())
+            .status();
+        let _ = self.child.wait();
+        drop(self.watcher.stdin.take());
+        let _ = self.watcher.wait();
+    }
+}
+
+/// Removes a folder, as far as it is there.
+pub(crate) fn remove(folder: &Path) {
+    let removed = std::fs::remove_dir_all(folder);
+    let fine = removed.as_ref().map_or_else(|error| error.kind() == ErrorKind::NotFound, |()| true);
+    if !fine {
+        eprintln!("{} is left behind: {removed:?}", folder.display());
+    }
+}

@@ -1,0 +1,159 @@
+//! A Redis server.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard};
+
+use tempfile::TempDir;
+
+use crate::binaries::find;
+use crate::process::{Running, free_port};
+
+const PACKAGE: &str = "redis-server";
+/// Ports that are tried: another process may take a free one first.
+const ATTEMPTS: u32 = 5;
+/// Durable: each write is synced before its reply.
+const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
+
+/// A Redis server, stopped and removed when it is dropped.
+///
+/// ```no_run
+/// let server = bellpunch_servers::Redis::start();
+/// assert_eq!(server.cli(&["ping"]), "PONG");
+/// server.kill();
+/// server.restart();
+/// ```
+#[derive(Debug)]
+pub struct Redis {
+    running: Mutex<Option<Running>>,
+    port: u16,
+    binary: PathBuf,
+    arguments: Vec<String>,
+    folder: TempDir,
+}
+
+impl Redis {
+    /// Starts a durable server (`appendfsync always`); installs Redis if it is not there.
+    ///
+    /// # Panics
+    /// If it does not start; with what it said.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(DURABLE)
+    }
+
+    /// Starts a server with these arguments beside its port, address and folder.
+    ///
+    /// # Panics
+    /// If it does not start; with what it said.
+    #[must_use]
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let binary = find("redis-server", PACKAGE);
+        let folder = tempfile::Builder::new().prefix("bellpunch-redis").tempdir();
+        let folder = folder.expect("there is a folder for temporary files");
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut server = Self { running: Mutex::new(None), port: 0, binary, arguments, folder };
+        for _ in 0..ATTEMPTS {
+            server.port = free_port();
+            if server.try_start() {
+                return server;
+            }
+        }
+        panic!("Redis does not start: {}", server.log());
+    }
+
+    /// What the server said.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().expect("no test panics while it holds this lock")
+    }
+
+    fn try_start(&self) -> bool {
+        let mut command = Command::new(&self.binary);
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        command.args(["--daemonize", "no", "--dir"]).arg(self.folder.path()).args(&self.arguments);
+        let mut process = Running::start(command, &self.folder.path().join("log"));
+        let ready = process.wait_ready(self.port, || self.ask(&["ping"]) == "PONG");
+        *self.running() = ready.then_some(process);
+        ready
+    }
+
+    fn ask(&self, words: &[&str]) -> String {
+        let port = self.port.to_string();
+        let mut command = self.program("redis-cli");
+        command.args(["-h", "127.0.0.1", "-p", &port]).args(words).stdin(Stdio::null());
+        let output = command.output().unwrap_or_else(|cause| panic!("{command:?}: {cause}"));
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// Sends a command with redis-cli; gives what it prints.
+    #[must_use]
+    pub fn cli(&self, words: &[&str]) -> String {
+        self.ask(words)
+    }
+
+    /// Another of Redis's programs, such as `redis-benchmark`.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Command {
+        Command::new(self.binary.with_file_name(name))
+    }
+
+    /// The port that it listens on, on 127.0.0.1.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process id.
+    ///
+    /// # Panics
+    /// If it is not running.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.running().as_ref().expect("it runs").id()
+    }
+
+    /// The address of one of its databases.
+    #[must_use]
+    pub fn url(&self, database: u8) -> String {
+        format!("redis://127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self) {
+        drop(self.running().take());
+    }
+
+    /// Stops it in order.
+    pub fn stop(&self) {
+        if let Some(mut process) = self.running().take() {
+            process.signal("TERM");
+            process.wait();
+        }
+    }
+
+    /// Starts it again on the same folder and port.
+    ///
+    /// # Panics
+    /// If it does not start; with what it said.
+    pub fn restart(&self) {
+        self.kill();
+        let started = (0..ATTEMPTS).any(|_| self.try_start());
+        assert!(started, "Redis does not start again: {}", self.log());
+    }
+
+    /// Sends a signal, such as STOP or CONT.
+    pub fn signal_all(&self, name: &str) {
+        self.running().as_ref().expect("it runs").signal_all(name);
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
