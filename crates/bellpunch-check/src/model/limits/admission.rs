@@ -143,6 +143,8 @@ pub(super) struct Account {
     pub(super) would_reject: bool,
     /// Of a capture: what it holds itself.
     pub(super) own: i128,
+    /// Whether it is one of a hold's own targets.
+    pub(super) of_hold: bool,
     pub(super) charged: Option<Charged>,
 }
 
@@ -156,7 +158,7 @@ pub(super) struct Charged {
 impl Account {
     fn new(item: &Item, kind: Kind) -> Self {
         let (target, cost) = (item.target.clone(), item.units);
-        Self { target, kind, cost, would_reject: false, own: 0, charged: None }
+        Self { target, kind, cost, would_reject: false, own: 0, of_hold: false, charged: None }
     }
 
     pub(super) fn limit(&self) -> Limit {
@@ -217,7 +219,8 @@ impl Account {
     /// The rule. What a capture takes beyond its hold is asked for; its own units are free.
     pub(super) fn fits(&self, at: Nanos) -> bool {
         let excess = self.cost - self.own;
-        let is_promised = 0 < self.own && excess <= 0;
+        // Also nothing of nothing: that takes nothing, whatever the limit is.
+        let is_promised = self.of_hold && excess <= 0;
         !self.counts()
             || is_promised
             || self.used_if_refused(at) + self.held(at) + excess <= self.limit().count()

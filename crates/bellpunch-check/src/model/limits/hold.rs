@@ -262,6 +262,7 @@ impl Limits {
             let found = self.existing(target, space, now);
             let Some(mut account) = found.or_else(|| again()?.accounts.pop()) else { continue };
             account.own = held.held;
+            account.of_hold = true;
             accounts.push(account);
         }
         Admission { now, accounts }
