@@ -3,5 +3,6 @@
 mod best_effort;
 mod clock_back;
 mod contention;
+mod outage;
 mod scripts;
 mod world;
