@@ -4,5 +4,6 @@ mod best_effort;
 mod clock_back;
 mod contention;
 mod outage;
+mod policies;
 mod scripts;
 mod world;
