@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::limits::RatePolicy;
 use crate::{
     AnyCommand, AnyReply, Category, Command, Draft, Due, Duration, Fingerprint, IdempotencyKey,
     Kind, Record, RecordId, RecordKey, Rejection, Timestamp, Version, View, WithoutStore,
@@ -368,6 +369,15 @@ pub fn best_effort(view: &mut View, request: &Request) -> BestEffort {
     }
 }
 
+/// Whether a request is about rate limits alone; see [`Command::is_rate_limit`]. Its idempotency key
+/// does not matter: where its outcome is lost, so is its effect.
+#[must_use]
+pub fn rate_limits_alone(request: &Request) -> bool {
+    request.commands.iter().all(|command| {
+        catch_unwind(AssertUnwindSafe(|| command.is_rate_limit_any())).unwrap_or(false)
+    })
+}
+
 /// What a request does when the store fails before it took the commit. Only a single command can
 /// go on without it: a list is as strict as its strictest member.
 pub fn without_store(view: &mut View, request: &Request, now: Timestamp) -> WithoutStore {
@@ -377,9 +387,13 @@ pub fn without_store(view: &mut View, request: &Request, now: Timestamp) -> With
     }
     let mut known = Draft::new(view);
     known.begin(request.entropy.first().copied().unwrap_or_default());
+    let answer = catch_unwind(AssertUnwindSafe(|| command.without_store_any(&mut known, now)))
+        .unwrap_or(WithoutStore::Closed);
     // The draft is dropped: what a command does without the store, it does not do to the store.
-    catch_unwind(AssertUnwindSafe(|| command.without_store_any(&mut known, now)))
-        .unwrap_or(WithoutStore::Closed)
+    let terms = known.read_versions().keys().filter(|key| key.kind == RatePolicy::KIND);
+    let terms: Vec<RecordKey> = terms.cloned().collect();
+    // Terms that may yet come to nothing allow nothing.
+    if terms.iter().any(|key| view.is_pending(key)) { WithoutStore::Closed } else { answer }
 }
 
 /// Asks for the outcome of an idempotency key.
@@ -429,6 +443,11 @@ impl Command for ReadOutcome {
     type Reply = KeyOutcome;
     type Rejection = Rejection;
 
+    /// Rate limits have idempotency keys too.
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<KeyOutcome, Rejection> {
         let known = draft.get::<OutcomeRecord>(&outcome_id(&self.id));
         Ok(match known.filter(|outcome| now < outcome.keep_until) {
@@ -457,6 +476,11 @@ impl Command for SweepOutcomes {
     const NAME: &'static str = "outcomes.sweep";
     type Reply = usize;
     type Rejection = Rejection;
+
+    /// Rate limits have idempotency keys too.
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<usize, Rejection> {
         let mut removed = 0_usize;

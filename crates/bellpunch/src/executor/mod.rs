@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use bellpunch_core::{Due, Partition, RecordId, RecordKey, Request, Timestamp};
 use bellpunch_store::{
-    Commit, CommitId, CommitResult, Failure, Guarantee, Properties, Resolution, Sharing,
+    Commit, CommitId, CommitResult, Failure, Guarantee, Properties, Resolution, Risk, Sharing,
     StoreClock, Versioned,
 };
 
@@ -152,6 +152,8 @@ pub(crate) struct Rules {
     pub(crate) config: EngineConfig,
     pub(crate) sharing: Sharing,
     pub(crate) guarantee: Guarantee,
+    /// The store's risk, if it was not accepted.
+    pub(crate) risk: Option<Risk>,
     pub(crate) clock: StoreClock,
     pub(crate) records_max: usize,
 }
@@ -253,8 +255,10 @@ pub struct Executor {
 impl Executor {
     /// An executor for a store with these properties. `seed` names its commits and its pauses.
     pub fn new(config: EngineConfig, properties: &Properties, seed: u64) -> Self {
+        let risk = properties.risk.filter(|risk| config.accept_risk != Some(*risk));
         let rules = Rules {
             config,
+            risk,
             sharing: properties.sharing,
             guarantee: properties.guarantee,
             clock: properties.clock,
@@ -305,7 +309,7 @@ impl Executor {
             Input::Resolved { op, result } => {
                 self.with_lane(op, |lane, turn| lane.resolved(result, turn));
             }
-            Input::Woke { op } => self.with_lane(op, |lane, turn| lane.woke(turn.desk)),
+            Input::Woke { op } => self.with_lane(op, |lane, turn| lane.woke(op, turn)),
             Input::Drain => {
                 if bellpunch_core::planted!("drain_drops") {
                     self.lanes.values_mut().for_each(Lane::forget_queue);
@@ -356,7 +360,7 @@ impl Executor {
             lane.run(&mut Turn { now: self.now, rules: &self.rules, desk: &mut self.desk });
             let after = lane.cache_bytes();
             self.cache_bytes = self.cache_bytes.saturating_sub(before).saturating_add(after);
-            if lane.is_idle() && after == 0 {
+            if lane.is_over() && after == 0 {
                 self.lanes.remove(&partition);
             }
         }
@@ -405,7 +409,7 @@ impl Executor {
             let visited = lane.evict(before.saturating_sub(excess), visits);
             let after = lane.cache_bytes();
             self.cache_bytes = self.cache_bytes.saturating_sub(before).saturating_add(after);
-            if lane.is_idle() && after == 0 {
+            if lane.is_over() && after == 0 {
                 self.lanes.remove(&partition);
             }
             self.evict_visits = self.evict_visits.saturating_sub(visited);
