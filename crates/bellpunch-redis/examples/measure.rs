@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 #![expect(clippy::arithmetic_side_effects, reason = "a measurement stops at an overflow")]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
+#![expect(clippy::integer_division, reason = "digits of a rate")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -20,6 +20,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::layout::{self, Layout};
 use crate::script::{self, Listing, Load, Prepared, Script, Scripts};
+use crate::selftest::Verdict;
 use crate::server::{Lane, Server, Terms, alone};
 use crate::topology::{Scheme, Topology};
 use crate::trouble::{self, Trouble};
@@ -75,10 +76,10 @@ impl Drop for RedisStore {
     }
 }
 
-struct Inner {
-    topology: Topology,
-    scripts: Scripts,
-    terms: script::Terms,
+pub(crate) struct Inner {
+    pub(crate) topology: Topology,
+    pub(crate) scripts: Scripts,
+    pub(crate) terms: script::Terms,
     properties: Properties,
     replicas_min: u32,
     timeout: Duration,
@@ -105,12 +106,24 @@ impl RedisStore {
     /// Connects, looks at the server's settings, and marks an empty prefix as a store's.
     ///
     /// # Errors
-    /// If the server cannot be reached, is not safe, or holds what a newer release wrote.
+    /// If the server cannot be reached, is not safe, fails a short test of what a commit is, or holds
+    /// what a newer release wrote.
     pub async fn connect(config: &RedisConfig) -> Result<Self, ConnectError> {
         let inner = Arc::new(Inner::connect(config).await?);
         if let Format::Nothing = inner.format().await? {
             inner.mark().await?;
             inner.format().await?;
+        }
+        match inner.self_test().await {
+            Ok(Verdict::Honest) => {}
+            Ok(Verdict::Lies(what)) => {
+                let message = format!("the server of Redis failed the self-test: {what}");
+                return Err(ConnectError::new(ConnectErrorKind::Unsafe, message));
+            }
+            Err(failure) => {
+                let kind = ConnectErrorKind::Unreachable;
+                return Err(ConnectError::new(kind, failure.to_string()));
+            }
         }
         let runtime = Handle::current();
         let watch = runtime.spawn(watch(Arc::downgrade(&inner), config.check_every)).abort_handle();
@@ -260,7 +273,7 @@ impl Inner {
     }
 
     /// Asks what may be asked twice: once more if the connection broke.
-    async fn query(&self, key: &[u8], command: Cmd) -> Result<Value, Trouble> {
+    pub(crate) async fn query(&self, key: &[u8], command: Cmd) -> Result<Value, Trouble> {
         let pipeline = alone(command);
         let mut last = None;
         for _ in 0..SENDINGS_MAX {
@@ -619,12 +632,12 @@ impl Inner {
     }
 
     #[cfg(not(feature = "testing"))]
-    fn time(&self) -> String {
+    pub(crate) fn time(&self) -> String {
         String::new()
     }
 
     #[cfg(feature = "testing")]
-    fn time(&self) -> String {
+    pub(crate) fn time(&self) -> String {
         self.clock.as_ref().map(|clock| layout::time_digits(clock.now())).unwrap_or_default()
     }
 }
