@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bellpunch::limits::{ConsumeQuota, CreateQuota};
+use bellpunch::limits::{ConsumeQuota, CreateQuota, Retention};
 use bellpunch::{CallOptions, Engine, EngineConfig, Key, Limit, Partition, SystemClock, Units};
 use bellpunch_redis::{RedisConfig, RedisStore};
 use bellpunch_servers::Redis;
@@ -23,7 +23,7 @@ use bellpunch_store::{
 
 const CALLERS: u64 = 64;
 const UNIFORM: u64 = 10_000;
-const SPAN: Duration = Duration::from_secs(5);
+const SPAN: Duration = Duration::from_secs(3);
 
 /// One decision as it is usually written: read, compare, count.
 const LUA: &str = "local used = tonumber(redis.call('GET', KEYS[1]) or '0') \
@@ -75,7 +75,10 @@ async fn decisions(store: Arc<RedisStore>, name: &str, records: u64) {
     let partition = Partition::new(name).unwrap();
     let key = |record: u64| Key::new(format!("q{record}")).unwrap();
     for record in 0..records {
-        let create = CreateQuota::of(key(record), Limit::Finite(Units::new(1 << 40).unwrap()));
+        let create = CreateQuota {
+            charges: Retention::None,
+            ..CreateQuota::of(key(record), Limit::Finite(Units::new(1 << 40).unwrap()))
+        };
         let commands: Vec<Arc<dyn bellpunch::AnyCommand>> = vec![Arc::new(create)];
         engine.send(&partition, commands, CallOptions::default()).await.unwrap();
     }
