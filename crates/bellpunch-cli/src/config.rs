@@ -206,6 +206,7 @@ impl Settings {
             keep_outcomes: duration("idempotency.retention", self.server.idempotency.retention)?,
             clock_skew_max: duration("store.clock_skew_max", self.store.clock_skew_max)?,
             timeout: self.server.http.timeout.get(),
+            accept_risk: self.store.accepted()?,
             ..EngineConfig::default()
         })
     }
