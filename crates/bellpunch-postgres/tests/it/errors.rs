@@ -192,8 +192,7 @@ fn a_database_that_is_read_only_is_unavailable() {
         |value| format!("alter database {database} set default_transaction_read_only = {value}");
     execute(&server, "postgres", &set("on"));
     let ended = format!(
-        "select count(*) from pg_stat_activity
-         where datname = '{database}' and pg_terminate_backend(pid)"
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{database}'"
     );
     let _ = server.sql("postgres", &ended);
     let mut result = send(&store, put("a", 1));
