@@ -204,7 +204,7 @@ impl Postgres {
 
     /// Sends a signal, such as STOP or CONT, to all its processes.
     pub fn signal_all(&self, name: &str) {
-        self.running().as_ref().expect("it runs").signal_all(name);
+        let _ = self.running().as_ref().expect("it runs").signal_all(name);
     }
 }
 
