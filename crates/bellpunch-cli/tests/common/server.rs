@@ -31,7 +31,7 @@ impl Server {
     }
 
     pub(crate) fn with(store: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bellpunch"));
+        let mut command = Command::new(crate::BINARY);
         command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]).args(arguments);
         Self::launch(command)
     }
