@@ -57,4 +57,5 @@ pub use config::{
     AuditConfig, Config, DrainConfig, HttpConfig, IdempotencyConfig, KeyRequired, LegacyRateLimit,
     LogConfig, LogFormat, LogLevel, Pause, SecurityConfig, Size, Span, UploadsConfig,
 };
+pub use log::log;
 pub use serve::{Components, ServeError, serve};
