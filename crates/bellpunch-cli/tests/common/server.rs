@@ -76,6 +76,11 @@ impl Server {
         self.child.id()
     }
 
+    /// What it has said since it listens, also when it has ended.
+    pub(crate) fn log_kept(&self) -> Arc<Mutex<String>> {
+        Arc::clone(&self.log)
+    }
+
     /// What it has said since it listens.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()

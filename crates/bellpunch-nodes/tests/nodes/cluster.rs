@@ -1,7 +1,7 @@
 //! Several nodes on one store.
 
 use std::net::SocketAddr;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -96,12 +96,13 @@ impl Cluster {
         aside(|| server.kill()).await;
     }
 
-    /// SIGTERM to one; gives how it ended, and how long that took.
-    pub(crate) async fn terminate(&mut self, node: usize) -> (ExitStatus, Duration) {
+    /// SIGTERM to one, which ends in order; gives how long that took.
+    pub(crate) async fn terminate(&mut self, node: usize) -> Duration {
         let server = self.nodes[node].take().expect("it runs");
-        let begun = Instant::now();
+        let (begun, log) = (Instant::now(), server.log_kept());
         let status = aside(|| server.terminate()).await;
-        (status, begun.elapsed())
+        assert!(status.success(), "node {node}: {status}: {}", log.lock().unwrap());
+        begun.elapsed()
     }
 
     /// Starts a node again where it was.
@@ -126,8 +127,7 @@ impl Cluster {
     pub(crate) async fn end(mut self) {
         for node in 0..self.nodes.len() {
             if self.nodes[node].is_some() {
-                let (status, _) = self.terminate(node).await;
-                assert!(status.success(), "node {node}: {status}");
+                self.terminate(node).await;
             }
         }
     }

@@ -222,8 +222,7 @@ async fn a_rolling_restart_fails_no_caller(kind: Kind) {
         for node in 0..4 {
             world.answered(random.below(150)).await;
             recorder.fault(&format!("SIGTERM {roll}: n{node}"));
-            let (status, took) = cluster.terminate(node).await;
-            assert!(status.success(), "{status}");
+            let took = cluster.terminate(node).await;
             assert!(took <= Duration::from_secs(5), "{took:?}");
             slowest = slowest.max(took);
             if random.below(2) == 0 {
