@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 use std::time::Duration;
 
-use bellpunch_servers::{Postgres, Redis};
+use bellpunch_servers::{Postgres, Redis, RedisCluster, RedisSentinel};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -56,4 +56,23 @@ fn a_stopped_postgres_answers_nobody_who_is_connected() {
     assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), "2");
     drop(asks);
     assert!(psql.wait().unwrap().success());
+}
+
+#[test]
+fn a_cluster_has_all_slots_and_a_replica_takes_over() {
+    let mut cluster = RedisCluster::start(3);
+    cluster.add_replica();
+    let (old, new) = (&cluster.servers()[0], &cluster.servers()[3]);
+    assert_eq!(new.cli(&["role"]).lines().next(), Some("slave"));
+    old.kill();
+    cluster.wait_for_failover(3);
+    assert_eq!(new.cli(&["role"]).lines().next(), Some("master"));
+}
+
+#[test]
+fn a_sentinel_puts_the_replica_in_the_place_of_the_primary() {
+    let watched = RedisSentinel::start();
+    watched.primary().kill();
+    watched.wait_for_failover();
+    assert_eq!(watched.replica().cli(&["set", "a", "7"]), "OK");
 }
