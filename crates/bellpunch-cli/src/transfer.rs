@@ -70,8 +70,13 @@ struct Line<'a> {
     at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sweep_at: Option<Timestamp>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
     stored: Option<&'a RawValue>,
+}
+
+/// Content that is there: `null` is one, too.
+fn there<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 #[derive(Deserialize, Serialize)]
@@ -609,4 +614,4 @@ pub(crate) async fn export_bytes(store: &dyn Store) -> Result<Vec<u8>, Failure> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -125,6 +125,15 @@ const fn is_current(found: &Found) -> bool {
     FUNCTIONS <= found.functions
 }
 
+/// What [`migrate`] would do.
+pub(crate) async fn planned(link: &Link, schema: &str) -> Result<Migration, ConnectError> {
+    Ok(match find(link, schema).await? {
+        None => Migration::Created,
+        Some(found) if is_current(&found) => Migration::UpToDate,
+        Some(_) => Migration::Updated,
+    })
+}
+
 /// Makes the schema, or brings it up to date.
 pub(crate) async fn migrate(
     link: &Link,

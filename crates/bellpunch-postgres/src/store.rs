@@ -235,6 +235,17 @@ impl PostgresStore {
         migration
     }
 
+    /// What [`migrate`](Self::migrate) would do. Does nothing.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, or what is there is damaged or newer.
+    pub async fn planned(config: &PostgresConfig) -> Result<Migration, ConnectError> {
+        let link = Link::new(config)?;
+        let planned = schema::planned(&link, &config.schema).await;
+        link.close();
+        planned
+    }
+
     /// Whether a store is there. Makes none.
     ///
     /// # Errors

@@ -185,8 +185,20 @@ pub(crate) async fn migrate(
         Engine::Redis => Ok(NOTHING.to_owned()),
         #[cfg(feature = "postgres")]
         Engine::Postgres => {
-            let _ = (settings, work);
-            Err(Failure::could_not_run("not yet"))
+            use bellpunch_postgres::{Migration, PostgresStore};
+            let config = postgres(settings)?;
+            let migration = match work {
+                Work::Do => PostgresStore::migrate(&config).await,
+                Work::Tell => PostgresStore::planned(&config).await,
+            };
+            let schema = &settings.schema;
+            Ok(match (migration.map_err(|error| of_postgres(&error, settings))?, work) {
+                (Migration::UpToDate, _) => {
+                    format!("nothing to do: the schema {schema} is up to date")
+                }
+                (done, Work::Do) => format!("the schema {schema} was {done}"),
+                (planned, Work::Tell) => format!("the schema {schema} would be {planned}"),
+            })
         }
         #[cfg(not(feature = "postgres"))]
         Engine::Postgres => {

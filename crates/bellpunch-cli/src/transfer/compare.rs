@@ -174,10 +174,6 @@ pub(super) async fn compare(
         compared.file.add(&sums.0.end());
         compared.store.add(&sums.1.end());
     }
-    // The foot is read, too.
-    while reader.item(items)?.is_some() {
-        items = items.saturating_add(1);
-    }
     bar.finish_and_clear();
     Ok(compared)
 }

@@ -29,12 +29,14 @@ use crate::server::Server;
 use crate::{run, text};
 
 /// What a `sh` block may say: it is run by who builds the project, not by this test.
-const BUILDS: [&str; 5] = [
+const BUILDS: [&str; 7] = [
     "cargo test --workspace",
     "cargo run --release --example races",
     "cargo run --release --example hot_key",
     "cargo run --example own_rule",
     "cargo build --release",
+    "cargo run --features postgres -- serve --store postgres://bell:secret@db/bell",
+    "cargo run --features redis -- serve --store redis://cache/0",
 ];
 
 /// Where the pages say that the server listens.

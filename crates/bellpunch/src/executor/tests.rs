@@ -296,11 +296,50 @@ fn conflicts_end_in_contended_and_never_in_a_wrong_refusal() {
     for round in 1..=3 {
         let (op, _) = bench.commit();
         bench.end(op, conflict(round, round));
-        if round == 2 {
-            bench.wake();
-        }
     }
     assert_eq!(bench.replies(), [(1, "contended".to_owned())]);
+}
+
+#[test]
+fn who_wins_after_a_conflict_gives_way_for_as_long_as_it_waited_at_most() {
+    let mut bench = Bench::with(Sharing::Shared, EngineConfig::default());
+    bench.take(1);
+    bench.answer_read(None);
+    let (op, _) = bench.commit();
+    bench.now = 5;
+    bench.end(op, conflict(1, 1));
+    let (op, _) = bench.commit();
+    bench.now = 9;
+    bench.end(op, committed());
+    bench.take(1);
+    let outputs = bench.poll();
+    let [Output::Wake { op, after }] = outputs.as_slice() else { panic!("{outputs:?}") };
+    assert!(after.as_millis() < 4, "{after:?}");
+    bench.handle(Input::Woke { op: *op });
+    bench.commit();
+}
+
+#[test]
+fn who_meets_nobody_lets_a_round_trip_pass_now_and_then() {
+    for (sharing, pauses) in [(Sharing::Shared, 2), (Sharing::Exclusive, 0)] {
+        let mut bench = Bench::with(sharing, EngineConfig::default());
+        let mut paused = 0;
+        for round in 0..32 {
+            bench.take(0);
+            if round == 0 {
+                bench.answer_read(None);
+            }
+            let (op, _) = bench.commit();
+            bench.now += 2;
+            bench.end(op, committed());
+            if let [Output::Wake { op, after }] = bench.poll().as_slice() {
+                assert_eq!(after.as_millis(), 2, "a round trip");
+                bench.handle(Input::Woke { op: *op });
+                paused += 1;
+            }
+        }
+        assert_eq!(paused, pauses, "{sharing:?}");
+    }
 }
 
 #[test]

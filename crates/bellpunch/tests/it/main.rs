@@ -2,5 +2,6 @@
 
 mod best_effort;
 mod clock_back;
+mod contention;
 mod scripts;
 mod world;
