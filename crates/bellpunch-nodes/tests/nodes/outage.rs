@@ -19,8 +19,10 @@ const PAUSES: u64 = 2;
 /// Replacements of all nodes in a normal run; `BELLPUNCH_NODES_ROLLS=5` is the full one.
 const ROLLS: u64 = 1;
 const CALLERS: usize = 24;
-/// Tickets that are redeemed at once, each in a partition of its own: a commit each.
-const TICKETS: usize = 48;
+/// Tickets, each in a partition of its own: a commit each.
+const TICKETS: usize = 96;
+/// Redemptions under way at once.
+const REDEEMING: usize = 8;
 const TTL_MS: u64 = 1_000;
 /// How long a node waits for its store.
 const STORE_TIMEOUT: &str = "store.timeout=500ms";
@@ -106,28 +108,30 @@ async fn a_paused_node_redeems_nothing_late(kind: Kind) {
     let mut random = Random::seeded();
     let pauses = crate::asked("BELLPUNCH_NODES_PAUSES", PAUSES);
     let engine = Engine::start(kind).await;
-    let start = Start::new(engine.url(), &engine.settings()).with(&[STORE_TIMEOUT, HTTP_TIMEOUT]);
+    // Callers wait for the end of the pause, and are told what became of their command.
+    let start = Start::new(engine.url(), &engine.settings()).with(&[STORE_TIMEOUT]);
     let cluster = Cluster::start(start, 2).await;
     let recorder = recorder();
     let (mut before, mut late, mut told) = (0, 0, 0);
     for pause in 0..pauses {
         let tickets = issue(&cluster, &recorder, pause).await;
-        // The other node looks once, so that what it knows later is not new to it.
+        let turns = Arc::new(tokio::sync::Semaphore::new(REDEEMING));
         let answers = tokio::sync::watch::Sender::new(0_usize);
         let mut working = tokio::task::JoinSet::new();
         for (number, ticket) in tickets.iter().cloned().enumerate() {
             let (address, recorder) = (cluster.places.of(0), Arc::clone(&recorder));
-            let (answers, patience) = (answers.clone(), crate::PATIENCE);
+            let (answers, turns) = (answers.clone(), Arc::clone(&turns));
             working.spawn(async move {
                 let name = format!("r{pause}-{number}");
-                let mut teller = Teller::new(&name, address, &recorder).patient(patience);
+                let _turn = turns.acquire().await.unwrap();
+                let mut teller = Teller::new(&name, address, &recorder);
                 let ask = Ask::redeem(&partition(number), &ticket, 1).keyed(&name);
                 let told = teller.tell(&ask).await;
                 answers.send_modify(|answers| *answers += 1);
                 (number, ticket, told)
             });
         }
-        let aim = usize::try_from(random.below(u64::try_from(TICKETS / 2).unwrap())).unwrap();
+        let aim = usize::try_from(random.below(u64::try_from(TICKETS / 4).unwrap())).unwrap();
         let mut seen = answers.subscribe();
         let enough = seen.wait_for(|answers| aim <= *answers);
         tokio::time::timeout(crate::PATIENCE, enough).await.unwrap().unwrap();
