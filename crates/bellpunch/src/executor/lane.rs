@@ -27,6 +27,9 @@ const SAME_KEY_MAX: u32 = 17;
 const LOCAL_BYTES_MAX: usize = 1 << 20;
 /// The longest pause between two attempts to send one commit.
 const PAUSE_MAX: Span = Span::from_secs(1);
+/// How long commands wait behind a commit whose reply was lost. Then they do what they are to do
+/// without the store; what was sent is still found out.
+pub(super) const DOUBT_MAX: Span = Span::from_millis(250);
 /// Commits in a row, none of which met another, before this node gives way.
 const WINS_MAX: u32 = 16;
 /// The longest that a node gives way.
@@ -39,6 +42,8 @@ struct Sent {
     times: u32,
     /// The node's time when it was decided.
     at: Timestamp,
+    /// Since when its reply is lost.
+    doubt_since: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -81,6 +86,8 @@ pub(crate) struct Lane {
     queue: VecDeque<Waiting>,
     keys: BTreeMap<IdempotencyKey, u32>,
     state: State,
+    /// Tells when commands have waited behind a lost reply for long enough.
+    alarm: Option<Op>,
     /// Since when others have committed first.
     lost_since: Option<Timestamp>,
     /// Commits in a row that met no other.
@@ -101,6 +108,7 @@ impl Lane {
             keys: BTreeMap::new(),
             state: State::Idle,
             batch_max: usize::MAX,
+            alarm: None,
             lost_since: None,
             wins: 0,
             asked_at: None,
@@ -109,6 +117,11 @@ impl Lane {
 
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle) && self.queue.is_empty()
+    }
+
+    /// Idle, and no timer of it runs.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_idle() && self.alarm.is_none()
     }
 
     pub(crate) fn cache_bytes(&self) -> usize {
@@ -202,11 +215,42 @@ impl Lane {
 
     /// Decides as many waiting commands as one batch may have, if nothing is waited for.
     pub(crate) fn run(&mut self, turn: &mut Turn<'_>) {
+        if self.is_cut_off(turn.now) && !self.queue.is_empty() {
+            // None of them was sent, and which of their records will be there nobody can tell.
+            let waiting = self.queue.drain(..).collect();
+            let message = "the store does not tell what became of the commit before this one";
+            self.failed(waiting, &Failure::new(FailureKind::Unavailable, message), turn);
+        }
         if matches!(self.state, State::Idle) && !self.queue.is_empty() {
             // What is due is asked afresh for each batch.
             self.view.discard([]);
             self.asked_at = None;
             self.decide(Batch::default(), turn);
+        }
+    }
+
+    /// Since when the reply of the commit in flight is lost, if it is.
+    fn doubt_since(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Committing { sent, .. }
+            | State::Resolving { sent, .. }
+            | State::Pausing { sent, .. } => sent.doubt_since,
+            State::Idle | State::Reading { .. } | State::Resting => None,
+        }
+    }
+
+    /// Whether the reply of a commit is lost for so long that nobody waits for it any more.
+    fn is_cut_off(&self, now: Timestamp) -> bool {
+        let passed = self.doubt_since().and_then(|since| now.since(since));
+        passed.is_some_and(|passed| DOUBT_MAX.as_nanos() <= u128::from(passed.nanos()))
+    }
+
+    /// Sees to it that somebody looks when the store says nothing at all.
+    fn watch(&mut self, desk: &mut Desk) {
+        if self.alarm.is_none() && self.doubt_since().is_some() {
+            let op = desk.op(&self.partition);
+            self.alarm = Some(op);
+            desk.outputs.push_back(Output::Wake { op, after: DOUBT_MAX });
         }
     }
 
@@ -247,7 +291,7 @@ impl Lane {
         let commands = u64::try_from(batch.members.len()).unwrap_or(u64::MAX);
         turn.desk.stats.batch_commands.observe(&crate::api::BATCH_COMMANDS, commands);
         let commit = batch.commit(&self.partition, &mut self.view, turn);
-        self.send(batch, Sent { commit, times: 1, at: turn.now }, turn.desk);
+        self.send(batch, Sent { commit, times: 1, at: turn.now, doubt_since: None }, turn.desk);
     }
 
     /// Asks the rule, if the store can keep what it promises.
@@ -374,7 +418,7 @@ impl Lane {
 
     /// A commit ended: tell, or decide again.
     pub(crate) fn committed(&mut self, op: Op, result: CommitResult, turn: &mut Turn<'_>) {
-        let State::Committing { op: expected, batch, sent } =
+        let State::Committing { op: expected, batch, mut sent } =
             std::mem::replace(&mut self.state, State::Idle)
         else {
             unreachable!("a lane that commits waits for nothing else");
@@ -410,6 +454,7 @@ impl Lane {
                 if first {
                     let open = turn.desk.stats.unknown_open.saturating_add(1);
                     turn.desk.stats.unknown_open = open;
+                    sent.doubt_since = Some(turn.now);
                 }
                 return self.pause(batch, sent, turn.desk);
             }
@@ -566,11 +611,20 @@ impl Lane {
     }
 
     /// A pause is over.
-    pub(crate) fn woke(&mut self, desk: &mut Desk) {
+    pub(crate) fn woke(&mut self, op: Op, turn: &mut Turn<'_>) {
+        let desk = &mut *turn.desk;
+        if self.alarm == Some(op) {
+            self.alarm = None;
+            if !self.is_cut_off(turn.now) {
+                self.watch(desk);
+            }
+            return;
+        }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Pausing { batch, mut sent } => {
                 sent.times = sent.times.saturating_add(1);
                 self.send(batch, sent, desk);
+                self.watch(desk);
             }
             State::Resting => {}
             other @ (State::Idle

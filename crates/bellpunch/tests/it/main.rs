@@ -3,5 +3,7 @@
 mod best_effort;
 mod clock_back;
 mod contention;
+mod outage;
+mod policies;
 mod scripts;
 mod world;
