@@ -128,7 +128,7 @@ async fn a_node_behind_its_store_accepts_nothing_late(kind: Kind) {
     }
     let used = behind.must(&Ask::redeem("p", &id(&long), 1)).await;
     let read = right.read("p", ("tickets", &id(&long))).await;
-    let (made, at) = (time(&long["ticket"]["created_at"]), time(&used["ticket"]["used_at"]));
+    let (made, at) = (time(&long["ticket"]["issued_at"]), time(&used["ticket"]["used_at"]));
     println!("{kind:?}: made {made}, used {at}, read {}", read["at"]);
     assert_eq!(read["ticket"]["used_at"], used["ticket"]["used_at"]);
     assert!(made <= at && at <= time(&read["at"]), "not before it was there: {read}");
