@@ -133,8 +133,13 @@ impl Shared {
     fn draw(&self) -> Option<Fault> {
         let mut random = self.random.lock().unwrap();
         let meets = self.bad.load(Ordering::Relaxed) && random.below(self.one_in) == 0;
-        let fault = meets.then(|| random.one_of(&FAULTS))?;
-        *self.counts.lock().unwrap().entry(fault).or_default() += 1;
+        if !meets {
+            return None;
+        }
+        // When is drawn; of what kind, one after another, so that few are enough.
+        let mut counts = self.counts.lock().unwrap();
+        let fault = FAULTS[counts.values().sum::<usize>() % FAULTS.len()];
+        *counts.entry(fault).or_default() += 1;
         Some(fault)
     }
 

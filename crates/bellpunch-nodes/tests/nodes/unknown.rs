@@ -22,7 +22,8 @@ const ONE_IN: u64 = 12;
 const STORE_TIMEOUT: &str = "store.timeout=500ms";
 /// Longer than that.
 const HOLD: Duration = Duration::from_millis(900);
-const HTTP_TIMEOUT: &str = "http.timeout=3s";
+/// So short that now and then a caller is told that nobody knows yet.
+const HTTP_TIMEOUT: &str = "http.timeout=1s";
 /// Each command of a quota takes another power of two: what is used tells which were applied.
 const BITS: u32 = 50;
 const QUOTA: u64 = (1 << BITS) - 1;
