@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use bellpunch_postgres::{PostgresConfig, PostgresStore};
 use bellpunch_servers::Postgres;
 use bellpunch_store::{
-    Commit, CommitId, CommitResult, Kind, Partition, Precondition, RecordId, RecordKey, Store,
-    Timestamp, Version, Write, WriteValue,
+    Commit, CommitId, CommitResult, Kind, Partition, Precondition, RecordId, RecordKey, Risk,
+    Store, Timestamp, Version, Write, WriteValue,
 };
 
 const KIND: Kind = Kind::new("records");
@@ -83,15 +83,28 @@ impl Caller {
 async fn main() {
     let server = Postgres::start();
     let url = server.database("measure");
-    let store = PostgresStore::connect(&PostgresConfig::new(url)).await.unwrap();
+    for unsynced in [true, false] {
+        let mut config = PostgresConfig::new(url.clone());
+        if unsynced {
+            config.url.push_str("?options=-c%20synchronous_commit=off");
+            config.accept_risk = Some(Risk::LostOnCrash);
+        }
+        println!("synced: {}", !unsynced);
+        measure(PostgresStore::connect(&config).await.unwrap()).await;
+    }
+    let hot = "select relname, n_tup_upd, n_tup_hot_upd from pg_stat_user_tables";
+    println!("{}", server.sql("measure", hot));
+}
+
+async fn measure(store: PostgresStore) {
     let partition = Partition::new("p").unwrap();
     let begun = Instant::now();
     for _ in 0..500 {
         store.read(&partition, &[key(0)]).await.unwrap();
     }
     println!("read of one record: {:?}", begun.elapsed() / 500);
-    let mut ids = 0;
-    for (records, batch) in [(1, 1), (64, 64), (10_000, 64), (10_000, 1)] {
+    let mut ids = if store.properties().risk.is_some() { 1 << 100 } else { 0 };
+    for (records, batch) in [(1, 1), (64, 64), (1_000, 64), (10_000, 64)] {
         for deadline in [None, Some(Timestamp::MAX)] {
             ids += 1_u128 << 64;
             let partition = Partition::new(format!("p{}", ids >> 64)).unwrap();
@@ -105,8 +118,13 @@ async fn main() {
             );
         }
     }
-    let mut confirm =
-        Caller { store: store.clone(), partition, versions: vec![0], ids: 1, deadline: None };
+    let mut confirm = Caller {
+        store: store.clone(),
+        partition,
+        versions: vec![0],
+        ids: ids + 99,
+        deadline: None,
+    };
     let begun = Instant::now();
     for _ in 0..1_000 {
         let mut commit = Commit::clone(&confirm.commit(&[0]));
@@ -115,8 +133,4 @@ async fn main() {
         assert!(matches!(result, CommitResult::Committed { .. }), "{result:?}");
     }
     println!("confirmation of one record: {:?}", begun.elapsed() / 1_000);
-    println!(
-        "{}",
-        server.sql("measure", "select relname, n_tup_upd, n_tup_hot_upd from pg_stat_user_tables")
-    );
 }

@@ -202,6 +202,28 @@ impl Postgres {
         assert!(started, "PostgreSQL does not start again: {}", self.log());
     }
 
+    /// Has it be a standby from its next start on. It is stopped.
+    ///
+    /// # Panics
+    /// If its folder cannot be written.
+    pub fn stand_by(&self) {
+        self.keep("standby.signal", b"");
+    }
+
+    /// Writes a file that only the server's user may read, such as a key; gives its path.
+    ///
+    /// # Panics
+    /// If the folder cannot be written.
+    pub fn keep(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.data().join(name);
+        std::fs::write(&path, content).expect("the folder can be written");
+        run(Command::new("chmod").arg("600").arg(&path));
+        if is_root() {
+            run(Command::new("chown").arg(SYSTEM_USER).arg(&path));
+        }
+        path
+    }
+
     /// Sends a signal, such as STOP or CONT, to all its processes.
     pub fn signal_all(&self, name: &str) {
         let _ = self.running().as_ref().expect("it runs").signal_all(name);

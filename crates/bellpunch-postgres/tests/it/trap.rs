@@ -218,7 +218,7 @@ async fn issue(engine: &Engine, ttl_ns: u128) -> (String, Timestamp) {
     let AnyOutcome::Accepted(mut receipt) = send(engine, "tickets.create", content).await else {
         panic!("a ticket is issued");
     };
-    let ticket = receipt.replies.pop().unwrap().to_json();
+    let ticket = receipt.replies.pop().unwrap().to_json()["ticket"].take();
     let expires_at = ticket["expires_at"].as_str().unwrap().parse().unwrap();
     (ticket["id"].as_str().unwrap().to_owned(), expires_at)
 }
@@ -243,7 +243,7 @@ fn a_ticket_that_expires_while_its_row_is_held_is_not_redeemed() {
             panic!("the ticket is good");
         };
         let used = receipt.replies.pop().unwrap().to_json();
-        let used_at: Timestamp = used["used"]["used_at"].as_str().unwrap().parse().unwrap();
+        let used_at: Timestamp = used["ticket"]["used_at"].as_str().unwrap().parse().unwrap();
         assert!(used_at < good_until && used_at <= scene.now(), "{used}");
 
         let (id, expires_at) = wait(issue(&engine, SOON_NS));
