@@ -67,6 +67,16 @@ impl Layout {
         format!("{}:{{partitions}}:format", self.prefix)
     }
 
+    /// Counts the self-tests, so that no two share a key.
+    pub(crate) fn self_tests(&self) -> String {
+        format!("{}:{{partitions}}:self-tests", self.prefix)
+    }
+
+    /// Where a self-test works: no partition's keys begin so.
+    pub(crate) fn self_test(&self, number: i64) -> Shelf {
+        Shelf { base: format!("{}:self-test:{{{number}}}:", self.prefix) }
+    }
+
     pub(crate) fn shelf(&self, partition: &Partition) -> Shelf {
         let mut base = format!("{}:{{", self.prefix);
         for character in partition.as_str().chars() {

@@ -13,6 +13,7 @@ mod config;
 mod layout;
 mod promise;
 mod script;
+mod selftest;
 mod server;
 mod store;
 mod topology;

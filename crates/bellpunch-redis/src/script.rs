@@ -112,7 +112,11 @@ pub(crate) struct Prepared<'a> {
 
 impl<'a> Prepared<'a> {
     pub(crate) fn new(commit: &'a Commit, layout: &Layout) -> Self {
-        let shelf = layout.shelf(&commit.partition);
+        Self::on(commit, layout.shelf(&commit.partition))
+    }
+
+    /// A commit of records that are somewhere.
+    pub(crate) fn on(commit: &'a Commit, shelf: Shelf) -> Self {
         let mut records: Vec<_> = commit.preconditions.iter().map(|one| &one.key).collect();
         let mut by_key: std::collections::BTreeMap<&RecordKey, usize> =
             records.iter().enumerate().map(|(place, key)| (*key, place)).collect();

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bellpunch_store::{
@@ -20,6 +20,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::layout::{self, Layout};
 use crate::script::{self, Listing, Load, Prepared, Script, Scripts};
+use crate::selftest::Verdict;
 use crate::server::{Lane, Server, Terms, alone};
 use crate::topology::{Scheme, Topology};
 use crate::trouble::{self, Trouble};
@@ -75,15 +76,17 @@ impl Drop for RedisStore {
     }
 }
 
-struct Inner {
-    topology: Topology,
-    scripts: Scripts,
-    terms: script::Terms,
+pub(crate) struct Inner {
+    pub(crate) topology: Topology,
+    pub(crate) scripts: Scripts,
+    pub(crate) terms: script::Terms,
     properties: Properties,
     replicas_min: u32,
     timeout: Duration,
     /// The `now` of commits whose replies were lost.
     unknown: Mutex<BTreeMap<CommitId, Timestamp>>,
+    /// Why nothing is asked of the servers any more: a newer release wrote there.
+    outdated: OnceLock<Failure>,
     /// In a cluster: partitions that the list has, unless it was lost since the last look.
     listed: Mutex<BTreeSet<Partition>>,
     #[cfg(feature = "testing")]
@@ -103,12 +106,24 @@ impl RedisStore {
     /// Connects, looks at the server's settings, and marks an empty prefix as a store's.
     ///
     /// # Errors
-    /// If the server cannot be reached, is not safe, or holds what a newer release wrote.
+    /// If the server cannot be reached, is not safe, fails a short test of what a commit is, or holds
+    /// what a newer release wrote.
     pub async fn connect(config: &RedisConfig) -> Result<Self, ConnectError> {
         let inner = Arc::new(Inner::connect(config).await?);
         if let Format::Nothing = inner.format().await? {
             inner.mark().await?;
             inner.format().await?;
+        }
+        match inner.self_test().await {
+            Ok(Verdict::Honest) => {}
+            Ok(Verdict::Lies(what)) => {
+                let message = format!("the server of Redis failed the self-test: {what}");
+                return Err(ConnectError::new(ConnectErrorKind::Unsafe, message));
+            }
+            Err(failure) => {
+                let kind = ConnectErrorKind::Unreachable;
+                return Err(ConnectError::new(kind, failure.to_string()));
+            }
         }
         let runtime = Handle::current();
         let watch = runtime.spawn(watch(Arc::downgrade(&inner), config.check_every)).abort_handle();
@@ -168,7 +183,7 @@ impl Inner {
         let terms = Arc::new(Terms {
             timeout: config.timeout,
             way: scheme.way(),
-            promised: std::sync::OnceLock::new(),
+            promised: OnceLock::new(),
         });
         let topology = Topology::new(scheme, config, &terms)?;
         let promise = topology.promise().await?.accepting(config.accept_risk);
@@ -195,6 +210,7 @@ impl Inner {
             replicas_min: config.replicas_min,
             timeout: config.timeout,
             unknown: Mutex::default(),
+            outdated: OnceLock::new(),
             listed: Mutex::default(),
             #[cfg(feature = "testing")]
             clock: config.clock.clone(),
@@ -241,18 +257,27 @@ impl Inner {
                 let _ = self.mark().await;
             }
             Err(error) if error.kind() == ConnectErrorKind::Newer => {
-                self.topology.refuse(&Failure::new(FailureKind::Unavailable, error.to_string()));
+                let failure = Failure::new(FailureKind::Unavailable, error.to_string());
+                // For good: it may be set already.
+                let _ = self.outdated.set(failure);
             }
             Ok(Format::Known) | Err(_) => {}
         }
     }
 
+    async fn server(&self, key: &[u8]) -> Result<Arc<Server>, Failure> {
+        match self.outdated.get() {
+            Some(failure) => Err(failure.clone()),
+            None => self.topology.server(key).await,
+        }
+    }
+
     /// Asks what may be asked twice: once more if the connection broke.
-    async fn query(&self, key: &[u8], command: Cmd) -> Result<Value, Trouble> {
+    pub(crate) async fn query(&self, key: &[u8], command: Cmd) -> Result<Value, Trouble> {
         let pipeline = alone(command);
         let mut last = None;
         for _ in 0..SENDINGS_MAX {
-            let server = self.topology.server(key).await?;
+            let server = self.server(key).await?;
             match server.ask(Lane::Reads, (&pipeline, 1)).await {
                 Ok(values) => {
                     let value = values.into_iter().next().unwrap_or_default();
@@ -501,7 +526,7 @@ impl Inner {
             if calls.is_empty() {
                 return results;
             }
-            match self.topology.server(key.as_bytes()).await {
+            match self.server(key.as_bytes()).await {
                 Ok(server) => {
                     calls = self.attempt(&server, calls, (prepared, &mut results)).await;
                 }
@@ -607,12 +632,12 @@ impl Inner {
     }
 
     #[cfg(not(feature = "testing"))]
-    fn time(&self) -> String {
+    pub(crate) fn time(&self) -> String {
         String::new()
     }
 
     #[cfg(feature = "testing")]
-    fn time(&self) -> String {
+    pub(crate) fn time(&self) -> String {
         self.clock.as_ref().map(|clock| layout::time_digits(clock.now())).unwrap_or_default()
     }
 }
