@@ -1,8 +1,6 @@
 //! A whole installation moves from store to store, and each copy proves that it is equal.
 #![expect(
     clippy::arithmetic_side_effects,
-    clippy::disallowed_methods,
-    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a test that panics has failed"
 )]

@@ -70,7 +70,7 @@ async fn filled(store: &MemoryStore) {
             .iter()
             .enumerate()
     {
-        let version = u64::try_from(index).unwrap() + 1;
+        let version = u64::try_from(index).unwrap().saturating_add(1);
         let content = format!("{{\"zz\": [1.50, 1e3, \"{version}\"], \"a\": {{}}}}");
         write(store, "acme", (id, version, put(&content))).await;
     }
@@ -126,7 +126,9 @@ impl Lossy {
         let found = commit.writes.iter().position(|write| match planned {
             Loss::Tombstone => write.value == WriteValue::Delete,
             Loss::Floor => write.value == WriteValue::Purge,
-            _ => put(write),
+            Loss::Content | Loss::Version | Loss::Time | Loss::Due | Loss::Record | Loss::Added => {
+                put(write)
+            }
         });
         let Some(found) = found else { return commit };
         let write = &mut commit.writes[found];
