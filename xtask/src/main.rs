@@ -39,6 +39,11 @@ const CI: &[Step] = &[
         &[("BELLPUNCH_KILLS", "200"), ("BELLPUNCH_DRAINS", "50")],
     ),
     (
+        "nodes and their engines, killed",
+        &["test", "--locked", "-p", "bellpunch-nodes", "--test", "nodes", "--", "kill"],
+        &[("BELLPUNCH_NODES_KILLS", "20"), ("BELLPUNCH_ENGINE_KILLS", "20")],
+    ),
+    (
         "planted bugs",
         &["test", "--locked", "--package", "bellpunch-threads", "--features", "planted", "planted"],
         &[],

@@ -181,10 +181,7 @@ impl Postgres {
 
     /// `kill -9` of all its processes.
     pub fn kill(&self) {
-        let Some(process) = self.running().take() else { return };
-        let sessions = sessions(process.id());
-        drop(process);
-        signal("KILL", &sessions);
+        drop(self.running().take());
     }
 
     /// Stops it in order ("fast": connections are closed).
@@ -229,29 +226,7 @@ impl Postgres {
 
     /// Sends a signal, such as STOP or CONT, to all its processes.
     pub fn signal_all(&self, name: &str) {
-        let running = self.running();
-        let process = running.as_ref().expect("it runs");
-        process.signal_all(name);
-        signal(name, &sessions(process.id()));
-    }
-}
-
-/// The processes that a server began. Each is in a group of its own.
-fn sessions(server: u32) -> Vec<String> {
-    let server = server.to_string();
-    let output = Command::new("ps").args(["-o", "pid=", "--ppid", &server]).output();
-    let output = output.expect("ps is there");
-    String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
-}
-
-/// Signals processes, as far as they are still there.
-fn signal(name: &str, processes: &[String]) {
-    if !processes.is_empty() {
-        let _ = Command::new("kill")
-            .arg(format!("-{name}"))
-            .args(processes)
-            .stderr(Stdio::null())
-            .status();
+        let _ = self.running().as_ref().expect("it runs").signal_all(name);
     }
 }
 

@@ -1,5 +1,6 @@
 //! A server's process: started in a group of its own, waited for, stopped by its id.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -12,11 +13,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long to wait before looking again.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// A running server. Its whole process group is killed when it is dropped.
+/// How often the processes of a server are looked for: one may start another meanwhile.
+const LOOKS_MAX: usize = 100;
+
+/// A running server. It and all its processes are killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
-    /// Kills the group when the pipe to it closes, whatever became of this process.
+    /// Kills the group when the pipe to it closes, whatever became of this process. PostgreSQL's
+    /// processes leave the group, and end when its first one has.
     watcher: Child,
 }
 
@@ -67,11 +72,20 @@ impl Running {
         false
     }
 
-    /// Sends a signal, by its name, to every process of the group.
-    pub(crate) fn signal_all(&self, name: &str) {
-        let (signal, group) = (format!("-{name}"), format!("-{}", self.child.id()));
-        let status = Command::new("kill").args([signal.as_str(), "--", group.as_str()]).status();
-        assert!(status.is_ok_and(|status| status.success()), "kill {signal} {group}");
+    /// Sends a signal, by its name, to every process of the server, the first one first: one that is
+    /// stopped starts no more. Gives who they are.
+    pub(crate) fn signal_all(&self, name: &str) -> BTreeSet<u32> {
+        let mut told = BTreeSet::new();
+        let mut new = BTreeSet::from([self.child.id()]);
+        for _ in 0..LOOKS_MAX {
+            if new.is_empty() {
+                return told;
+            }
+            signal(name, &new);
+            told.append(&mut new);
+            new = descendants(&told);
+        }
+        panic!("the server starts processes without end");
     }
 
     /// Sends a signal, by its name, to the first process alone.
@@ -93,16 +107,34 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already; of its group somebody may be left.
-        let group = format!("-{}", self.child.id());
-        let _ = Command::new("kill")
-            .args(["-KILL", "--", group.as_str()])
-            .stderr(Stdio::null())
-            .status();
+        // Whose processes they are is known only as long as the first one has not ended.
+        let all = self.signal_all("STOP");
+        signal("KILL", &all);
         let _ = self.child.wait();
         drop(self.watcher.stdin.take());
         let _ = self.watcher.wait();
     }
+}
+
+/// One that has ended since it was seen needs no signal.
+fn signal(name: &str, ids: &BTreeSet<u32>) {
+    let mut command = Command::new("kill");
+    command.arg(format!("-{name}")).args(ids.iter().map(u32::to_string));
+    let _ = command.stderr(Stdio::null()).status();
+}
+
+/// The processes that these have started and are not among them. PostgreSQL's leave its process
+/// group, so that a signal to the group is not for them.
+fn descendants(of: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let mut command = Command::new("ps");
+    let output = command.args(["-A", "-o", "pid=,ppid="]).output().expect("there is a ps");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let ids = text.lines().filter_map(|line| {
+        let mut ids = line.split_whitespace().map(|id| id.parse().ok());
+        Some((ids.next()??, ids.next()??))
+    });
+    let ids = ids.filter(|(id, parent)| of.contains(parent) && !of.contains(id));
+    ids.map(|(id, _): (u32, u32)| id).collect()
 }
 
 /// Removes a folder, as far as it is there.

@@ -169,7 +169,7 @@ impl Redis {
 
     /// Sends a signal, such as STOP or CONT.
     pub fn signal_all(&self, name: &str) {
-        self.running().as_ref().expect("it runs").signal_all(name);
+        let _ = self.running().as_ref().expect("it runs").signal_all(name);
     }
 }
 

@@ -1,6 +1,12 @@
 //! Both servers start, lose nothing when they are killed, and start again.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+use std::time::Duration;
+
 use bellpunch_servers::{Postgres, Redis, RedisCluster, RedisSentinel};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn postgres_is_there_again_after_a_kill() {
@@ -25,6 +31,31 @@ fn redis_is_there_again_after_a_kill() {
     server.stop();
     server.restart();
     assert_eq!(server.cli(&["get", "a"]), "7");
+}
+
+#[test]
+fn a_stopped_postgres_answers_nobody_who_is_connected() {
+    let server = Postgres::start();
+    let mut psql = server.program("psql");
+    psql.args(["-X", "-q", "-A", "-t", "-d", &server.url("postgres")]);
+    let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut asks, told) = (psql.stdin.take().unwrap(), psql.stdout.take().unwrap());
+    let (send, answers) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        BufReader::new(told)
+            .lines()
+            .map_while(Result::ok)
+            .for_each(|line| send.send(line).unwrap());
+    });
+    writeln!(asks, "select 1;").unwrap();
+    assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), "1");
+    server.signal_all("STOP");
+    writeln!(asks, "select 2;").unwrap();
+    answers.recv_timeout(Duration::from_millis(300)).unwrap_err();
+    server.signal_all("CONT");
+    assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), "2");
+    drop(asks);
+    assert!(psql.wait().unwrap().success());
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Server {
     }
 
     pub(crate) fn with(store: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bellpunch"));
+        let mut command = Command::new(crate::BINARY);
         command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]).args(arguments);
         Self::launch(command)
     }
@@ -74,6 +74,11 @@ impl Server {
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has said since it listens, also when it has ended.
+    pub(crate) fn log_kept(&self) -> Arc<Mutex<String>> {
+        Arc::clone(&self.log)
     }
 
     /// What it has said since it listens.

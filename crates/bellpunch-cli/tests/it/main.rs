@@ -23,8 +23,11 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+/// The binary that is called.
+const BINARY: &str = env!("CARGO_BIN_EXE_bellpunch");
+
 fn bellpunch(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bellpunch"));
+    let mut command = Command::new(BINARY);
     command.current_dir(folder).args(arguments).env_clear();
     command
 }

@@ -1,7 +1,6 @@
 //! Judges a run: by the checker of histories, and by sums of its own that share nothing with it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use bellpunch_check::history::{
     Accepted, Floor, History, Invoke, Line, Record, Resolved, Versions,
@@ -10,7 +9,10 @@ use bellpunch_check::judge::Verdict3;
 use bellpunch_check::model::state::State;
 use serde_json::{Value, json};
 
-use crate::load::{PAYLOAD_BYTES, PAYLOAD_SHA256};
+/// What is uploaded: `bytes`, as base64, and what is known of it.
+pub(crate) const PAYLOAD: &str = "Ynl0ZXM=";
+const PAYLOAD_BYTES: u64 = 5;
+const PAYLOAD_SHA256: &str = "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
 
 /// All that is stored, by partition and name, with versions; what was deleted is null.
 #[derive(Debug, Default)]
@@ -22,9 +24,9 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// Exports a folder that nobody has open.
-    pub(crate) fn of(folder: &Path) -> Self {
-        let output = crate::bellpunch(&["export", "--store", &crate::disk(folder)]);
+    /// Exports the store of a URL; if it is a folder, nobody may have it open.
+    pub(crate) fn of(url: &str) -> Self {
+        let output = crate::bellpunch(&["export", "--store", url]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
         let mut stored = Self::default();
@@ -128,10 +130,10 @@ pub(crate) struct Summary {
     pub(crate) found_applied: usize,
 }
 
-/// Judges a run whose end is stored in this folder. Nobody may have it open.
-pub(crate) fn judge(mut history: History, folder: &Path) -> Summary {
-    crate::verify(folder);
-    let stored = Stored::of(folder);
+/// Judges a run whose end is in this store. If it is a folder, nobody may have it open.
+pub(crate) fn judge(mut history: History, url: &str) -> Summary {
+    crate::verify_store(url);
+    let stored = Stored::of(url);
     as_the_server_swept(&mut history, &stored);
     let summary = sums(&history, &stored);
     history.lines.extend(stored.lines());

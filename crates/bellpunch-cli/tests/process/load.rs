@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::judge::Summary;
+use crate::judge::{PAYLOAD, Summary};
 use crate::random::Random;
 use crate::server::Server;
 use crate::teller::{Ask, Teller, Told};
@@ -19,11 +19,6 @@ use crate::teller::{Ask, Teller, Told};
 pub(crate) const PARTITIONS: [&str; 3] = ["hot", "warm", "cold"];
 /// Uploads have one of their own.
 pub(crate) const UPLOADS: &str = "uploads";
-/// What is uploaded: `bytes`.
-const PAYLOAD: &str = "Ynl0ZXM=";
-pub(crate) const PAYLOAD_BYTES: u64 = 5;
-pub(crate) const PAYLOAD_SHA256: &str =
-    "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9";
 /// So few that it is soon used up.
 const SMALL: u64 = 40;
 /// Of half of all requests nothing is lost.
@@ -248,5 +243,5 @@ pub(crate) async fn end(
         }
     }
     assert!(tokio::task::spawn_blocking(|| server.terminate()).await.unwrap().success());
-    crate::judge::judge(world.recorder.so_far(), folder)
+    crate::judge::judge(world.recorder.so_far(), &crate::disk(folder))
 }

@@ -34,12 +34,15 @@ mod saturation;
 #[path = "../common/server.rs"]
 mod server;
 mod sync;
+#[allow(dead_code, reason = "the tests of several nodes use the rest of it")]
 mod teller;
 
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+/// The binary that is started.
+const BINARY: &str = env!("CARGO_BIN_EXE_bellpunch");
 /// How long anything may take that has to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -49,7 +52,7 @@ fn asked(variable: &str, otherwise: u64) -> u64 {
 }
 
 fn bellpunch(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bellpunch"));
+    let mut command = Command::new(BINARY);
     server::not_ours(&mut command);
     command.args(arguments).output().unwrap()
 }
@@ -60,7 +63,11 @@ fn disk(folder: &Path) -> String {
 
 /// `bellpunch verify` finds nothing.
 fn verify(folder: &Path) {
-    let output = bellpunch(&["verify", "--store", &disk(folder)]);
+    verify_store(&disk(folder));
+}
+
+fn verify_store(url: &str) {
+    let output = bellpunch(&["verify", "--store", url]);
     let told = String::from_utf8_lossy(&output.stdout);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && told.ends_with("0 findings\n"), "{told}{complaint}");

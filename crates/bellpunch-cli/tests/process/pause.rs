@@ -88,8 +88,8 @@ async fn a_stopped_server_redeems_nothing_late() {
     counts.stop.store(true, Ordering::Relaxed);
     clients.join_all().await;
     assert!(tokio::task::spawn_blocking(|| server.terminate()).await.unwrap().success());
-    let late = nothing_late(&stills, &Stored::of(&data));
-    let summary = crate::judge::judge(recorder.so_far(), &data);
+    let late = nothing_late(&stills, &Stored::of(&crate::disk(&data)));
+    let summary = crate::judge::judge(recorder.so_far(), &crate::disk(&data));
     println!("{pauses} pauses, {late} tickets ended in one: {counts:?} {summary:?}");
     assert!(0 < late && 0 < counts.expired.load(Ordering::Relaxed), "no ticket ended in a pause");
 }
@@ -130,7 +130,7 @@ async fn redeem_and_redeem(
 fn nothing_late(stills: &[Still], stored: &Stored) -> usize {
     let mut late = 0;
     for still in stills {
-        let then = Stored::of(&still.copy);
+        let then = Stored::of(&crate::disk(&still.copy));
         for ((partition, name), (_, ticket)) in &then.records {
             let is_open = name.starts_with("tickets/") && ticket["status"] == "approved";
             if is_open && time(&ticket["expires_at"]) <= still.until {

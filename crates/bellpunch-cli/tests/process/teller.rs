@@ -162,6 +162,8 @@ pub(crate) enum Told {
 pub(crate) struct Teller {
     name: String,
     address: SocketAddr,
+    /// Its name, where there are several.
+    node: Option<String>,
     recorder: Arc<Recorder>,
     client: Option<Client>,
     patience: Duration,
@@ -170,13 +172,21 @@ pub(crate) struct Teller {
 impl Teller {
     pub(crate) fn new(name: &str, address: SocketAddr, recorder: &Arc<Recorder>) -> Self {
         let (name, recorder) = (name.to_owned(), Arc::clone(recorder));
-        Self { name, address, recorder, client: None, patience: crate::PATIENCE }
+        Self { name, address, node: None, recorder, client: None, patience: crate::PATIENCE }
     }
 
     /// As long as it waits for an answer.
     pub(crate) fn patient(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// Goes on with another node, or with the same one at another address.
+    pub(crate) fn turn_to(&mut self, node: &str, address: SocketAddr) {
+        if self.address != address {
+            (self.address, self.client) = (address, None);
+        }
+        self.node = Some(node.to_owned());
     }
 
     /// Connects, unless it is connected; whether it could.
@@ -194,7 +204,7 @@ impl Teller {
         }
         let op = self.recorder.invoke(Sent {
             proc: self.name.clone(),
-            node: None,
+            node: self.node.clone(),
             partition: ask.partition.clone(),
             cmd: ask.cmd.to_owned(),
             target: ask.target.clone(),
@@ -245,11 +255,23 @@ impl Teller {
     }
 
     /// Reads a record, and writes down what it shows.
-    pub(crate) async fn read(&mut self, partition: &str, (kind, id): (&str, &str)) -> Value {
-        assert!(self.connect().await, "the server is there");
+    pub(crate) async fn read(&mut self, partition: &str, place: (&str, &str)) -> Value {
+        let read = self.look(partition, place).await;
+        read.unwrap_or_else(|code| panic!("{partition} {place:?}: {code}"))
+    }
+
+    /// Reads a record, if the server can; else the code of why not.
+    pub(crate) async fn look(
+        &mut self,
+        partition: &str,
+        (kind, id): (&str, &str),
+    ) -> Result<Value, String> {
+        if !self.connect().await {
+            return Err("not_connected".to_owned());
+        }
         let op = self.recorder.invoke(Sent {
             proc: self.name.clone(),
-            node: None,
+            node: self.node.clone(),
             partition: partition.to_owned(),
             cmd: format!("{kind}.read"),
             target: format!("{kind}/{id}"),
@@ -257,12 +279,22 @@ impl Teller {
             key: None,
         });
         let path = format!("/v1/{partition}/{kind}/{id}");
-        let (status, answer) = self.client.as_mut().unwrap().get(&path).await;
+        let sent = self.client.as_mut().unwrap().send(Method::GET, &path, (None, Value::Null));
+        let Ok(Ok((status, answer))) = tokio::time::timeout(self.patience, sent).await else {
+            self.client = None;
+            self.recorder.ended(op, End::Error("cut".to_owned()));
+            return Err("cut".to_owned());
+        };
+        if matches!(status, 503 | 504) {
+            let code = answer["code"].as_str().unwrap().to_owned();
+            self.recorder.ended(op, End::Error(code.clone()));
+            return Err(code);
+        }
         assert_eq!(status, 200, "{answer}");
         let as_of = versions(&answer["as_of"]);
         let (at, _, _, reply) = taken_apart(answer.clone());
         self.recorder.ended(op, End::Read(Read { as_of, at, reply, ..Read::default() }));
-        answer
+        Ok(answer)
     }
 }
 
