@@ -49,7 +49,18 @@ fn follows_a_cluster_when_a_replica_takes_over() {
     };
     let taken = |result: &CommitResult| matches!(result, CommitResult::Committed { .. });
     assert!(block_on(store.commit(all(0))).iter().all(taken));
-    cluster.servers()[0].kill();
+    // What its replica has not heard of would be lost with it, as the store says of itself.
+    let first = &cluster.servers()[0];
+    until(|| {
+        let told = first.cli(&["info", "replication"]);
+        let after = |name: &str| {
+            let (_, rest) = told.split_once(name)?;
+            rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse::<u64>().ok()
+        };
+        let heard = after(",offset=");
+        heard.is_some() && after("master_repl_offset:") <= heard
+    });
+    first.kill();
     cluster.wait_for_failover(3);
     // Nothing of this may be unknown for good.
     until(|| block_on(store.commit(all(1))).iter().all(taken));

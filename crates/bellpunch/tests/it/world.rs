@@ -88,6 +88,8 @@ impl Node {
             clock_skew_max: Duration::from_nanos(1),
             // No answer depends on whether a sweep has run, but the versions of records do.
             sweep_every: std::time::Duration::from_secs(86_400),
+            // No store is killed here, whatever it might lose then.
+            accept_risk: store.properties().risk,
             ..EngineConfig::default()
         };
         let faults = Arc::new(FaultStore::new(Arc::clone(store)));
