@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use crate::figures::{Contender, Figure, excess};
+use crate::machine;
 
 /// Callers at once, of every contender.
 pub(crate) const CALLERS: usize = 64;
@@ -204,7 +205,9 @@ impl Contender for Bellpunch {
     fn round(&mut self, span: Duration) -> Figure {
         let targets = Arc::clone(&self.targets);
         let before: Vec<_> = self.engines.iter().map(Engine::stats).collect();
+        let processor = machine::processor_micros();
         let (took, calls) = self.work(&targets, Until::Over(span));
+        let processor = machine::processor_micros() - processor;
         assert!(calls.iter().all(|call| call.accepted), "the limit was reached");
         let (mut commits, mut commands) = (0, 0);
         for (engine, before) in self.engines.iter().zip(&before) {
@@ -212,7 +215,8 @@ impl Contender for Bellpunch {
             commits += after.batch_commands.count - before.batch_commands.count;
             commands += after.commands_committed - before.commands_committed;
         }
-        eprintln!("  {commands} commands in {commits} commits");
+        let nanos = processor * 1000 / commands.max(1);
+        eprintln!("  {commands} commands in {commits} commits, {nanos} ns of processor each");
         let mut waits: Vec<u64> = calls.iter().map(|call| call.micros).collect();
         Figure::of(calls.len(), took, &mut waits)
     }

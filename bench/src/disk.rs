@@ -173,7 +173,7 @@ fn engine(runtime: &Runtime, config: EngineConfig) -> (TempDir, Engine) {
 }
 
 /// Measures all of it.
-pub(crate) fn measure(effort: Effort) -> Vec<Contest> {
+pub(crate) fn measure(effort: &Effort) -> Vec<Contest> {
     let runtime = Arc::new(Runtime::new().expect("there are threads"));
     let (_folder, combining) = engine(&runtime, EngineConfig::default());
     let single = EngineConfig { batch_max: 1, ..EngineConfig::default() };

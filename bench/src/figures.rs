@@ -69,8 +69,12 @@ impl Contest {
     pub(crate) fn run(
         title: &str,
         mut contenders: Vec<Box<dyn Contender>>,
-        effort: Effort,
+        effort: &Effort,
     ) -> Self {
+        contenders.retain(|contender| {
+            let name = format!("{title}: {}", contender.name());
+            effort.like.iter().all(|part| name.contains(part))
+        });
         let mut rows: Vec<Row> = contenders
             .iter()
             .map(|contender| Row { name: contender.name(), figures: Vec::new(), excess: None })

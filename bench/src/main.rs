@@ -49,25 +49,29 @@ struct Arguments {
     /// Seconds of a round.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
+    /// Only contests and contenders whose names contain these: for a profile. Writes no page.
+    #[arg(long, num_args = 1..)]
+    like: Vec<String>,
     /// The page whose sections are written.
     #[arg(long, default_value = "docs/benchmarks.md")]
     page: PathBuf,
 }
 
 /// How long everything is measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Effort {
     rounds: usize,
     round: Duration,
+    /// What the names of those who are measured contain.
+    like: Vec<String>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let effort = if arguments.quick {
-        Effort { rounds: 1, round: Duration::from_secs(1) }
-    } else {
-        Effort { rounds: arguments.rounds, round: Duration::from_secs(arguments.seconds) }
-    };
+    let (rounds, seconds) =
+        if arguments.quick { (1, 1) } else { (arguments.rounds, arguments.seconds) };
+    let (round, like) = (Duration::from_secs(seconds), arguments.like.clone());
+    let effort = &Effort { rounds, round, like };
     for part in [Part::Disk, Part::Postgres, Part::Redis] {
         if arguments.only.is_some_and(|only| only != part) {
             continue;
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         let section = page::section(name, &contests, (effort, &before));
         println!("{section}");
         if !arguments.quick
+            && arguments.like.is_empty()
             && let Err(cause) = page::write(&arguments.page, name, &section)
         {
             eprintln!("{}: {cause}", arguments.page.display());

@@ -63,7 +63,7 @@ fn row(contest: &Contest, row: &Row) -> String {
 }
 
 /// A section: what it was measured on, and a table of each contest.
-pub(crate) fn section(name: &str, contests: &[Contest], (effort, load): (Effort, &str)) -> String {
+pub(crate) fn section(name: &str, contests: &[Contest], (effort, load): (&Effort, &str)) -> String {
     let (median, late) = machine::sync_micros();
     let mut text = format!(
         "Measured {} at revision `{}`: medians of {} rounds of {} s, {CALLERS} callers. \

@@ -199,7 +199,7 @@ fn engine(runtime: &Runtime, server: &Postgres) -> Engine {
 }
 
 /// Measures all of it on one server.
-pub(crate) fn measure(effort: Effort) -> Vec<Contest> {
+pub(crate) fn measure(effort: &Effort) -> Vec<Contest> {
     let server = Arc::new(Postgres::start_with(SETTINGS));
     let url = server.database("bellpunch");
     let runtime = Arc::new(Runtime::new().expect("there are threads"));

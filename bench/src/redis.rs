@@ -247,7 +247,7 @@ impl Contender for Naive {
 }
 
 /// Measures all of it on one server.
-pub(crate) fn measure(effort: Effort) -> Vec<Contest> {
+pub(crate) fn measure(effort: &Effort) -> Vec<Contest> {
     let server = Arc::new(Redis::start());
     let runtime = Arc::new(Runtime::new().expect("there are threads"));
     let engine = runtime.block_on(async {
