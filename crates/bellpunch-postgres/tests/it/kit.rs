@@ -1,0 +1,121 @@
+//! The conformance kit, on a server whose clock the kit sets.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bellpunch_postgres::{PostgresConfig, PostgresStore};
+use bellpunch_servers::Postgres;
+use bellpunch_store::Store;
+use bellpunch_store::kit::{self, Able, Backend, KitClock, Place};
+use deadpool_postgres::tokio_postgres::{Client, NoTls, connect};
+
+use crate::{SETTABLE, execute, fresh, wait};
+
+#[derive(Debug)]
+struct Server(Arc<Postgres>);
+
+/// One schema of one server.
+#[derive(Debug)]
+struct Schema {
+    server: Arc<Postgres>,
+    config: PostgresConfig,
+    clock: Arc<KitClock>,
+    session: Arc<Session>,
+    followed: AtomicBool,
+}
+
+/// A connection that outlives no crash.
+#[derive(Debug)]
+struct Session {
+    url: String,
+    client: Mutex<Option<Client>>,
+}
+
+impl Session {
+    fn run(&self, sql: &str) {
+        let mut client = self.client.lock().unwrap();
+        wait(async {
+            if client.as_ref().is_none_or(Client::is_closed) {
+                let (fresh, connection) = connect(&self.url, NoTls).await.unwrap();
+                tokio::spawn(connection);
+                *client = Some(fresh);
+            }
+            client.as_ref().unwrap().batch_execute(sql).await.unwrap();
+        });
+    }
+}
+
+impl Backend for Server {
+    fn place(&self, clock: Arc<KitClock>) -> Box<dyn Place> {
+        let mut config = PostgresConfig::new(self.0.url("kit"));
+        config.schema = fresh("place");
+        let session = Session { url: self.0.url("kit"), client: Mutex::default() };
+        Box::new(Schema {
+            server: Arc::clone(&self.0),
+            config,
+            clock,
+            session: Arc::new(session),
+            followed: AtomicBool::new(false),
+        })
+    }
+}
+
+impl Place for Schema {
+    fn open(&self) -> Result<Arc<dyn Store>, String> {
+        let store = wait(PostgresStore::connect(&self.config));
+        let store = store.map_err(|error| error.to_string())?;
+        if !self.followed.swap(true, Ordering::SeqCst) {
+            let schema = self.config.schema.clone();
+            self.session.run(&SETTABLE.replace("{schema}", &schema));
+            let session = Arc::clone(&self.session);
+            self.clock.follow(move |now| {
+                let nanos = now.nanos();
+                session.run(&format!("update {schema}.test_clock set nanos = {nanos}"));
+            });
+        }
+        Ok(Arc::new(store))
+    }
+
+    fn crash(&self) -> Able {
+        self.server.kill();
+        self.server.restart();
+        Able::Yes
+    }
+
+    fn keeps(&self) -> Able {
+        Able::Yes
+    }
+
+    fn damage(&self) -> Able {
+        // A record has its content once: as JSON, or as bytes.
+        let schema = &self.config.schema;
+        self.session.run(&format!("update {schema}.records set value = '{{}}', raw = 'x'"));
+        Able::Yes
+    }
+
+    fn newer(&self) -> Able {
+        let schema = &self.config.schema;
+        self.session.run(&format!("update {schema}.meta set format = format + 1"));
+        Able::Yes
+    }
+
+    fn holds(&self) -> Able {
+        Able::No("its clock is in the server: the expiry trap is shown by its own tests")
+    }
+}
+
+fn check(isolation: &str) {
+    let server = Postgres::start();
+    let _ = server.database("kit");
+    let alter = format!("alter database kit set default_transaction_isolation = '{isolation}'");
+    execute(&server, "postgres", &alter);
+    let report = kit::check(&Server(Arc::new(server)));
+    let skipped: Vec<_> = report.skipped.iter().map(|(name, _)| *name).collect();
+    assert_eq!(skipped, ["kit.whole", "kit.deadline.exclusivity"], "{report}");
+    assert_eq!(report.passed.len(), 26, "{report}");
+}
+
+#[test]
+fn passes_where_sessions_are_read_committed() {
+    check("read committed");
+}
