@@ -8,6 +8,7 @@
 //! commits survive the machine only with `appendonly yes` and `appendfsync always`, and where a
 //! replica may take over, a commit that was acknowledged may be lost, whatever is configured.
 
+mod cluster;
 mod config;
 mod layout;
 mod promise;

@@ -47,10 +47,9 @@ impl Script {
         let mut command = Cmd::new();
         command.arg("EVAL").arg(&self.code);
         for argument in call.args_iter().skip(2) {
-            match argument {
-                redis::Arg::Simple(bytes) => command.arg(bytes),
-                redis::Arg::Cursor | _ => &mut command,
-            };
+            if let redis::Arg::Simple(bytes) = argument {
+                command.arg(bytes);
+            }
         }
         command
     }
@@ -231,12 +230,10 @@ pub(crate) fn versioned(
 
 /// The bytes of a reply; nothing for nothing.
 pub(crate) fn bytes(value: Value) -> Option<Vec<u8>> {
-    match value {
-        Value::BulkString(bytes) => Some(bytes),
-        Value::SimpleString(text) => Some(text.into_bytes()),
-        Value::Nil => Some(Vec::new()),
-        _ => None,
+    if value == Value::Nil {
+        return Some(Vec::new());
     }
+    if let Value::BulkString(bytes) = value { Some(bytes) } else { None }
 }
 
 /// One call for commits, in order.
@@ -281,10 +278,9 @@ pub(crate) fn bytes_of(commit: &Commit) -> usize {
     })
 }
 
-/// The commits of one script.
+/// The commits of one script: their places among the commits of the store's call.
 #[derive(Debug)]
 pub(crate) struct Load {
-    /// Their places among the commits of the store's call.
     pub(crate) places: Vec<usize>,
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: all work is done by tasks of the runtime on which the store was connected, so a future
 //! that is dropped stops nothing half-way, and any thread may wait for one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use bellpunch_store::{
     PartitionPage, Properties, RecordKey, Resolution, Scan, Sharing, Show, Store, StoreClock,
     Timestamp, Versioned,
 };
+use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, Value};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -42,6 +43,8 @@ const SCAN_BYTES_MAX: usize = 4 << 20;
 const SENDINGS_MAX: usize = 4;
 /// Commits of unknown fate that are remembered.
 const UNKNOWN_MAX: usize = 65_536;
+/// Partitions that are known to be in the list, which is in another slot.
+const LISTED_MAX: usize = 65_536;
 
 /// A store on Redis or Valkey.
 ///
@@ -81,9 +84,14 @@ struct Inner {
     timeout: Duration,
     /// The `now` of commits whose replies were lost.
     unknown: Mutex<BTreeMap<CommitId, Timestamp>>,
+    /// In a cluster: partitions that the list has, unless it was lost since the last look.
+    listed: Mutex<BTreeSet<Partition>>,
     #[cfg(feature = "testing")]
     clock: Option<Arc<dyn bellpunch_store::Clock>>,
 }
+
+/// What came of commits, by their places in the call. What is not there is unknown.
+type Results = BTreeMap<usize, CommitResult>;
 
 /// What is stored under a prefix.
 enum Format {
@@ -137,6 +145,7 @@ async fn watch(inner: std::sync::Weak<Inner>, every: Duration) {
         tokio::time::sleep(every).await;
         let Some(inner) = inner.upgrade() else { return };
         inner.topology.check().await;
+        inner.listed().clear();
         inner.check_format().await;
     }
 }
@@ -186,6 +195,7 @@ impl Inner {
             replicas_min: config.replicas_min,
             timeout: config.timeout,
             unknown: Mutex::default(),
+            listed: Mutex::default(),
             #[cfg(feature = "testing")]
             clock: config.clock.clone(),
         })
@@ -248,13 +258,18 @@ impl Inner {
                     let value = values.into_iter().next().unwrap_or_default();
                     let Value::ServerError(error) = value else { return Ok(value) };
                     let trouble = trouble::of_server(&error);
-                    if !self.topology.follow(&error).await {
+                    if !self.topology.follow(&error) {
                         return Err(trouble);
                     }
                     last = Some(trouble);
                 }
-                Err(trouble @ Trouble::Lost(_)) if last.is_none() => last = Some(trouble),
-                Err(trouble) => return Err(trouble),
+                Err(trouble) => {
+                    self.topology.doubt();
+                    if last.is_some() || !matches!(trouble, Trouble::Lost(_)) {
+                        return Err(trouble);
+                    }
+                    last = Some(trouble);
+                }
             }
         }
         Err(last.expect("it was sent at least once"))
@@ -423,15 +438,15 @@ impl Inner {
     }
 
     async fn commit(&self, commits: Vec<Arc<Commit>>) -> Vec<CommitResult> {
-        let mut results: Vec<Option<CommitResult>> = vec![None; commits.len()];
+        let mut results = Results::new();
         let mut places: BTreeMap<Option<&Partition>, Vec<usize>> = BTreeMap::new();
-        for (place, (commit, result)) in commits.iter().zip(&mut results).enumerate() {
+        for (place, commit) in commits.iter().enumerate() {
             let records = commit.preconditions.len().max(commit.writes.len());
             if RECORDS_MAX < records || BYTES_MAX < script::bytes_of(commit) {
-                *result = Some(CommitResult::Failed(Failure::new(
-                    FailureKind::TooLarge,
-                    "the commit has more records or bytes than a Redis store takes at once",
-                )));
+                let message =
+                    "the commit has more records or bytes than a Redis store takes at once";
+                let failure = Failure::new(FailureKind::TooLarge, message);
+                results.insert(place, CommitResult::Failed(failure));
                 continue;
             }
             let apart = self.terms.listing == Listing::Before;
@@ -439,12 +454,18 @@ impl Inner {
         }
         let layout = &self.terms.layout;
         let prepared: Vec<_> = commits.iter().map(|commit| Prepared::new(commit, layout)).collect();
-        for places in places.values() {
-            self.send((&commits, &prepared), places, &mut results).await;
-        }
-        drop(prepared);
-        let results = results.into_iter().map(|result| result.unwrap_or(CommitResult::Unknown));
-        let results: Vec<_> = results.collect();
+        let groups = places.iter().map(|(partition, places)| async {
+            match self.list(*partition, (&prepared, places)).await {
+                Ok(()) => self.send((&commits, &prepared), places).await,
+                Err(failure) => {
+                    let failed = |place: &usize| (*place, CommitResult::Failed(failure.clone()));
+                    places.iter().map(failed).collect()
+                }
+            }
+        });
+        results.extend(join_all(groups).await.into_iter().flatten());
+        let result = |place| results.remove(&place).unwrap_or(CommitResult::Unknown);
+        let results: Vec<_> = (0..commits.len()).map(result).collect();
         let mut unknown = self.unknown();
         for (commit, result) in commits.iter().zip(&results) {
             let lost = matches!(result, CommitResult::Unknown);
@@ -463,9 +484,10 @@ impl Inner {
         &self,
         (commits, prepared): (&[Arc<Commit>], &[Prepared<'_>]),
         places: &[usize],
-        results: &mut [Option<CommitResult>],
-    ) {
-        let Some(first) = places.first().and_then(|place| commits.get(*place)) else { return };
+    ) -> Results {
+        let mut results = Results::new();
+        let first = places.first().and_then(|place| commits.get(*place));
+        let Some(first) = first else { return results };
         let key = self.terms.layout.shelf(&first.partition).guard();
         let script = &self.scripts.commit;
         let mut calls: Vec<(Load, Cmd)> = Vec::new();
@@ -477,16 +499,48 @@ impl Inner {
         }
         for _ in 0..SENDINGS_MAX {
             if calls.is_empty() {
-                return;
+                return results;
             }
-            let server = match self.topology.server(key.as_bytes()).await {
-                Ok(server) => server,
-                Err(failure) => return fail(&calls, &failure, results),
-            };
-            calls = self.attempt(&server, calls, (prepared, results)).await;
+            match self.topology.server(key.as_bytes()).await {
+                Ok(server) => {
+                    calls = self.attempt(&server, calls, (prepared, &mut results)).await;
+                }
+                Err(failure) => {
+                    fail(&calls, &failure, &mut results);
+                    return results;
+                }
+            }
         }
         let failure = Failure::new(FailureKind::Unavailable, "the servers of Redis keep changing");
-        fail(&calls, &failure, results);
+        fail(&calls, &failure, &mut results);
+        results
+    }
+
+    /// In a cluster: has the list of partitions name one, before its first commit.
+    async fn list(
+        &self,
+        partition: Option<&Partition>,
+        (prepared, places): (&[Prepared<'_>], &[usize]),
+    ) -> Result<(), Failure> {
+        let Some(partition) = partition else { return Ok(()) };
+        let writes = |place: &usize| prepared.get(*place).is_some_and(Prepared::writes);
+        if !places.iter().any(writes) || self.listed().contains(partition) {
+            return Ok(());
+        }
+        let key = self.terms.layout.partitions();
+        let mut add = Cmd::new();
+        add.arg("ZADD").arg(&key).arg(0).arg(partition.as_str());
+        self.query(key.as_bytes(), add).await.map_err(Trouble::failure)?;
+        let mut listed = self.listed();
+        if LISTED_MAX <= listed.len() {
+            listed.clear();
+        }
+        listed.insert(partition.clone());
+        Ok(())
+    }
+
+    fn listed(&self) -> std::sync::MutexGuard<'_, BTreeSet<Partition>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends calls; gives back those that the server did not take and another, or the same, may.
@@ -494,7 +548,7 @@ impl Inner {
         &self,
         server: &Server,
         calls: Vec<(Load, Cmd)>,
-        (prepared, results): (&[Prepared<'_>], &mut [Option<CommitResult>]),
+        (prepared, results): (&[Prepared<'_>], &mut Results),
     ) -> Vec<(Load, Cmd)> {
         let mut pipeline = Pipeline::with_capacity(calls.len());
         for (_, call) in &calls {
@@ -506,12 +560,14 @@ impl Inner {
         let count = pipeline.len();
         let mut replies = match server.ask(Lane::Commits, (&pipeline, count)).await {
             Ok(replies) => replies.into_iter(),
-            Err(Trouble::Refused(failure)) => {
-                fail(&calls, &failure, results);
+            Err(trouble) => {
+                self.topology.doubt();
+                if let Trouble::Refused(failure) = trouble {
+                    fail(&calls, &failure, results);
+                }
+                // Unknown is what a place without a result is.
                 return Vec::new();
             }
-            // Unknown is what a place without a result is.
-            Err(_) => return Vec::new(),
         };
         let mut again = Vec::new();
         let mut written = Vec::new();
@@ -525,7 +581,7 @@ impl Inner {
                         if taken && prepared.writes() {
                             written.push(*place);
                         }
-                        set(results, *place, result);
+                        results.insert(*place, result);
                     }
                 }
                 Some(Value::ServerError(error)) => match trouble::of_server(&error) {
@@ -533,7 +589,7 @@ impl Inner {
                         let whole = self.scripts.commit.whole(&call);
                         again.push((load, whole));
                     }
-                    Trouble::Refused(_) if self.topology.follow(&error).await => {
+                    Trouble::Refused(_) if self.topology.follow(&error) => {
                         again.push((load, call));
                     }
                     Trouble::Refused(failure) => fail(&[(load, call)], &failure, results),
@@ -544,7 +600,7 @@ impl Inner {
         }
         if 0 < self.replicas_min && !replies.next().is_some_and(|waited| self.enough(&waited)) {
             for place in written {
-                set(results, place, CommitResult::Unknown);
+                results.insert(place, CommitResult::Unknown);
             }
         }
         again
@@ -571,15 +627,9 @@ fn scripts(config: &RedisConfig) -> Scripts {
     if config.clock.is_some() { Scripts::told_the_time() } else { Scripts::default() }
 }
 
-fn set(results: &mut [Option<CommitResult>], place: usize, result: CommitResult) {
-    if let Some(slot) = results.get_mut(place) {
-        *slot = Some(result);
-    }
-}
-
-fn fail(calls: &[(Load, Cmd)], failure: &Failure, results: &mut [Option<CommitResult>]) {
+fn fail(calls: &[(Load, Cmd)], failure: &Failure, results: &mut Results) {
     for place in calls.iter().flat_map(|(load, _)| &load.places) {
-        set(results, *place, CommitResult::Failed(failure.clone()));
+        results.insert(*place, CommitResult::Failed(failure.clone()));
     }
 }
 

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use bellpunch_store::Failure;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
-use redis::{Client, ConnectionInfo, IntoConnectionInfo as _, ServerError, TlsCertificates};
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ServerError, ServerErrorKind,
+    TlsCertificates,
+};
 
+use crate::cluster::Cluster;
 use crate::promise::{Promise, Way};
 use crate::server::{Server, Target, Terms};
 use crate::{ConnectError, ConnectErrorKind, RedisConfig};
@@ -14,7 +18,7 @@ use crate::{ConnectError, ConnectErrorKind, RedisConfig};
 #[derive(Clone, Debug)]
 pub(crate) enum Scheme {
     One(ConnectionInfo),
-    Sentinel { sentinels: Vec<ConnectionInfo>, master: String, tls: bool },
+    Sentinel { sentinels: Vec<ConnectionInfo>, master: String },
     Cluster(Vec<ConnectionInfo>),
 }
 
@@ -59,7 +63,7 @@ impl Scheme {
                     return Err(config_error(message));
                 }
                 let sentinels = all(database)?;
-                Ok(Self::Sentinel { sentinels, master: master.to_owned(), tls })
+                Ok(Self::Sentinel { sentinels, master: master.to_owned() })
             }
             other => Err(config_error(format!("{base}+{other}:// is no address of Redis"))),
         }
@@ -76,7 +80,7 @@ impl Scheme {
 
 /// A client of one server.
 pub(crate) fn client(info: ConnectionInfo, config: &RedisConfig) -> Result<Client, ConnectError> {
-    let encrypted = matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. });
+    let encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
     let client = match &config.root_certificates {
         Some(pem) if encrypted => {
             let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.clone()) };
@@ -91,6 +95,7 @@ pub(crate) fn client(info: ConnectionInfo, config: &RedisConfig) -> Result<Clien
 #[derive(Debug)]
 pub(crate) enum Topology {
     One(Arc<Server>),
+    Cluster(Box<Cluster>),
 }
 
 impl Topology {
@@ -99,33 +104,46 @@ impl Topology {
         config: &RedisConfig,
         terms: &Arc<Terms>,
     ) -> Result<Self, ConnectError> {
-        let server = |target| Arc::new(Server::new(target, Arc::clone(terms)));
-        match scheme {
-            Scheme::One(info) => {
-                Ok(Self::One(server(Target::Client(Box::new(client(info, config)?)))))
+        let one = |target| Self::One(Arc::new(Server::new(target, Arc::clone(terms))));
+        Ok(match scheme {
+            Scheme::One(info) => one(Target::Client(Box::new(client(info, config)?))),
+            Scheme::Sentinel { sentinels, master } => {
+                let client = sentinel(sentinels, &master, config)?;
+                one(Target::Sentinel(tokio::sync::Mutex::new(Box::new(client))))
             }
-            Scheme::Sentinel { sentinels, master, tls } => {
-                let client = sentinel((sentinels, &master), tls, config)?;
-                let target = Target::Sentinel(tokio::sync::Mutex::new(Box::new(client)));
-                Ok(Self::One(server(target)))
+            Scheme::Cluster(seeds) => {
+                Self::Cluster(Box::new(Cluster::new(seeds, config, Arc::clone(terms))))
             }
-            Scheme::Cluster(_) => Err(config_error("clusters come next")),
-        }
+        })
     }
-}
 
-impl Topology {
     /// The server that has a key.
-    pub(crate) async fn server(&self, _: &[u8]) -> Result<Arc<Server>, Failure> {
+    pub(crate) async fn server(&self, key: &[u8]) -> Result<Arc<Server>, Failure> {
         match self {
             Self::One(server) => Ok(Arc::clone(server)),
+            Self::Cluster(cluster) => cluster.server(key).await,
         }
     }
 
-    /// Whether an error told where to ask instead.
-    pub(crate) async fn follow(&self, _: &ServerError) -> bool {
+    /// Whether an error tells that another server is to be asked instead.
+    pub(crate) fn follow(&self, error: &ServerError) -> bool {
         match self {
             Self::One(_) => false,
+            Self::Cluster(cluster) => {
+                let moved = error.kind() == Some(ServerErrorKind::Moved);
+                if moved {
+                    cluster.stale();
+                }
+                moved
+            }
+        }
+    }
+
+    /// A server cannot be reached: another may have taken over.
+    pub(crate) fn doubt(&self) {
+        match self {
+            Self::One(_) => {}
+            Self::Cluster(cluster) => cluster.stale(),
         }
     }
 
@@ -133,6 +151,7 @@ impl Topology {
     pub(crate) async fn promise(&self) -> Result<Promise, ConnectError> {
         match self {
             Self::One(server) => server.promise().await,
+            Self::Cluster(cluster) => cluster.promise().await,
         }
     }
 
@@ -140,29 +159,37 @@ impl Topology {
     pub(crate) async fn check(&self) {
         match self {
             Self::One(server) => server.check().await,
+            Self::Cluster(cluster) => cluster.check().await,
+        }
+    }
+
+    fn servers(&self) -> Vec<Arc<Server>> {
+        match self {
+            Self::One(server) => vec![Arc::clone(server)],
+            Self::Cluster(cluster) => cluster.servers(),
         }
     }
 
     /// Nothing is sent until the servers have been looked at again.
     pub(crate) fn refuse(&self, failure: &Failure) {
-        match self {
-            Self::One(server) => server.refuse(failure),
-        }
+        self.servers().iter().for_each(|server| server.refuse(failure));
     }
 
     /// Closes all connections.
     pub(crate) async fn disconnect(&self) {
-        match self {
-            Self::One(server) => server.disconnect().await,
+        for server in self.servers() {
+            server.disconnect().await;
         }
     }
 }
 
 fn sentinel(
-    (sentinels, master): (Vec<ConnectionInfo>, &str),
-    tls: bool,
+    sentinels: Vec<ConnectionInfo>,
+    master: &str,
     config: &RedisConfig,
 ) -> Result<redis::sentinel::SentinelClient, ConnectError> {
+    let is_encrypted = |info: &ConnectionInfo| matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+    let encrypted = sentinels.iter().any(is_encrypted);
     let settings = sentinels.first().map(|info| info.redis_settings().clone());
     let addresses = sentinels.iter().map(|info| info.addr().clone());
     let build = || {
@@ -177,7 +204,7 @@ fn sentinel(
                 builder = builder.set_client_to_redis_password(password);
             }
         }
-        if tls {
+        if encrypted {
             builder = builder.set_client_to_redis_tls_mode(redis::TlsMode::Secure);
             if let Some(pem) = &config.root_certificates {
                 let certificates =
