@@ -1,14 +1,14 @@
 //! The conformance kit, on a server whose clock the kit sets.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bellpunch_postgres::{PostgresConfig, PostgresStore};
 use bellpunch_servers::Postgres;
 use bellpunch_store::Store;
 use bellpunch_store::kit::{self, Able, Backend, KitClock, Place};
-use deadpool_postgres::tokio_postgres::{Client, NoTls, connect};
 
+use crate::session::Session;
 use crate::{SETTABLE, execute, fresh, wait};
 
 #[derive(Debug)]
@@ -24,32 +24,11 @@ struct Schema {
     followed: AtomicBool,
 }
 
-/// A connection that outlives no crash.
-#[derive(Debug)]
-struct Session {
-    url: String,
-    client: Mutex<Option<Client>>,
-}
-
-impl Session {
-    fn run(&self, sql: &str) {
-        let mut client = self.client.lock().unwrap();
-        wait(async {
-            if client.as_ref().is_none_or(Client::is_closed) {
-                let (fresh, connection) = connect(&self.url, NoTls).await.unwrap();
-                tokio::spawn(connection);
-                *client = Some(fresh);
-            }
-            client.as_ref().unwrap().batch_execute(sql).await.unwrap();
-        });
-    }
-}
-
 impl Backend for Server {
     fn place(&self, clock: Arc<KitClock>) -> Box<dyn Place> {
         let mut config = PostgresConfig::new(self.0.url("kit"));
         config.schema = fresh("place");
-        let session = Session { url: self.0.url("kit"), client: Mutex::default() };
+        let session = Session::new(self.0.url("kit"));
         Box::new(Schema {
             server: Arc::clone(&self.0),
             config,

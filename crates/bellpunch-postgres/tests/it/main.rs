@@ -3,7 +3,10 @@
 #![expect(clippy::indexing_slicing, reason = "tests stop at the unexpected")]
 #![expect(clippy::arithmetic_side_effects, reason = "overflow is checked, and ends the test")]
 
+mod commits;
 mod kit;
+mod session;
+mod trap;
 
 use std::future::Future;
 use std::sync::LazyLock;
@@ -11,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bellpunch_servers::Postgres;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 /// Runs the stores' tasks. It outlives every test.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
@@ -23,6 +27,11 @@ static NAMES: AtomicU64 = AtomicU64::new(0);
 /// Waits for what needs the stores' runtime.
 fn wait<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.block_on(future)
+}
+
+/// Begins what needs the stores' runtime.
+fn begin<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    RUNTIME.spawn(future)
 }
 
 /// A name that no test has had.
