@@ -131,10 +131,15 @@ impl Server {
         }
     }
 
+    /// The other connection is made anew, too: a server that ended cut both, and a commit that is
+    /// sent on a dead one is unknown where it could have been sent on a new one.
     async fn broken(&self, lane: Lane, wire: &Wire) {
         let mut place = self.link(lane).0.lock().await;
-        if place.as_ref().is_some_and(|now| Arc::ptr_eq(&now.identity, &wire.identity)) {
+        let known = place.as_ref().is_some_and(|now| Arc::ptr_eq(&now.identity, &wire.identity));
+        if known {
             *place = None;
+            drop(place);
+            self.disconnect().await;
         }
     }
 
@@ -171,11 +176,6 @@ impl Server {
     pub(crate) async fn disconnect(&self) {
         *self.reads.0.lock().await = None;
         *self.commits.0.lock().await = None;
-    }
-
-    /// Nothing is sent to it until it has been looked at again.
-    pub(crate) fn refuse(&self, failure: &Failure) {
-        *self.weakness() = Some(failure.clone());
     }
 
     async fn client(&self) -> Result<Client, RedisError> {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bellpunch_store::{
@@ -84,6 +84,8 @@ struct Inner {
     timeout: Duration,
     /// The `now` of commits whose replies were lost.
     unknown: Mutex<BTreeMap<CommitId, Timestamp>>,
+    /// Why nothing is asked of the servers any more: a newer release wrote there.
+    outdated: OnceLock<Failure>,
     /// In a cluster: partitions that the list has, unless it was lost since the last look.
     listed: Mutex<BTreeSet<Partition>>,
     #[cfg(feature = "testing")]
@@ -168,7 +170,7 @@ impl Inner {
         let terms = Arc::new(Terms {
             timeout: config.timeout,
             way: scheme.way(),
-            promised: std::sync::OnceLock::new(),
+            promised: OnceLock::new(),
         });
         let topology = Topology::new(scheme, config, &terms)?;
         let promise = topology.promise().await?.accepting(config.accept_risk);
@@ -195,6 +197,7 @@ impl Inner {
             replicas_min: config.replicas_min,
             timeout: config.timeout,
             unknown: Mutex::default(),
+            outdated: OnceLock::new(),
             listed: Mutex::default(),
             #[cfg(feature = "testing")]
             clock: config.clock.clone(),
@@ -241,9 +244,18 @@ impl Inner {
                 let _ = self.mark().await;
             }
             Err(error) if error.kind() == ConnectErrorKind::Newer => {
-                self.topology.refuse(&Failure::new(FailureKind::Unavailable, error.to_string()));
+                let failure = Failure::new(FailureKind::Unavailable, error.to_string());
+                // For good: it may be set already.
+                let _ = self.outdated.set(failure);
             }
             Ok(Format::Known) | Err(_) => {}
+        }
+    }
+
+    async fn server(&self, key: &[u8]) -> Result<Arc<Server>, Failure> {
+        match self.outdated.get() {
+            Some(failure) => Err(failure.clone()),
+            None => self.topology.server(key).await,
         }
     }
 
@@ -252,7 +264,7 @@ impl Inner {
         let pipeline = alone(command);
         let mut last = None;
         for _ in 0..SENDINGS_MAX {
-            let server = self.topology.server(key).await?;
+            let server = self.server(key).await?;
             match server.ask(Lane::Reads, (&pipeline, 1)).await {
                 Ok(values) => {
                     let value = values.into_iter().next().unwrap_or_default();
@@ -501,7 +513,7 @@ impl Inner {
             if calls.is_empty() {
                 return results;
             }
-            match self.topology.server(key.as_bytes()).await {
+            match self.server(key.as_bytes()).await {
                 Ok(server) => {
                     calls = self.attempt(&server, calls, (prepared, &mut results)).await;
                 }

@@ -170,11 +170,6 @@ impl Topology {
         }
     }
 
-    /// Nothing is sent until the servers have been looked at again.
-    pub(crate) fn refuse(&self, failure: &Failure) {
-        self.servers().iter().for_each(|server| server.refuse(failure));
-    }
-
     /// Closes all connections.
     pub(crate) async fn disconnect(&self) {
         for server in self.servers() {

@@ -1,4 +1,5 @@
 //! Redis servers that form a cluster, or that a sentinel watches.
+#![expect(clippy::indexing_slicing, reason = "test code: it stops at the unexpected")]
 
 use std::time::{Duration, Instant};
 

@@ -26,7 +26,9 @@ fn an_acknowledged_commit_is_lost_on_failover_as_it_says() {
     let found = || crate::read(&store, "a").ok().map(|found| found.version.get());
     until(|| found().is_some());
     assert_eq!(found(), Some(1), "the second commit is gone");
-    committed(&store, &puts(3, &[("a", 1)], b"another in its place"));
+    let another = puts(3, &[("a", 1)], b"another in its place");
+    until(|| matches!(send(&store, &another), CommitResult::Committed { .. }));
+    assert_eq!(version(&store, "a"), 2);
 }
 
 #[test]

@@ -130,6 +130,19 @@ fn says_whether_a_store_is_there_and_makes_none() {
 }
 
 #[test]
+fn stops_for_good_when_a_newer_release_has_been_there() {
+    let server = Redis::start();
+    let mut config = RedisConfig::new(server.url(0));
+    config.check_every = Duration::from_millis(20);
+    let store = connect(&config).unwrap();
+    committed(&store, &puts(1, &[("a", 0)], b"a"));
+    assert_eq!(server.cli(&["set", "bellpunch:{partitions}:format", "2"]), "OK");
+    until(|| crate::read(&store, "a").is_err());
+    let failure = failed(&store, &puts(2, &[("a", 1)], b"b"), FailureKind::Unavailable);
+    assert!(failure.to_string().contains("upgrade"), "{failure}");
+}
+
+#[test]
 fn refuses_what_it_did_not_write_and_what_makes_no_sense() {
     let server = Redis::start();
     let kind = |config: &RedisConfig| connect(config).unwrap_err().kind();
