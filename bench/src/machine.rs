@@ -35,6 +35,13 @@ pub(crate) fn processor_micros() -> u64 {
     ticks * 10_000
 }
 
+/// The priority that this process was started with: 0 unless somebody chose another.
+pub(crate) fn nice() -> String {
+    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = text.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    fields.split_whitespace().nth(16).unwrap_or("0").to_owned()
+}
+
 /// The first line that a program says of itself.
 fn says(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();

@@ -68,7 +68,7 @@ pub(crate) fn section(name: &str, contests: &[Contest], (effort, load): (&Effort
     let mut text = format!(
         "Measured {} at revision `{}`: medians of {} rounds of {} s, {CALLERS} callers. \
          {}. {}. A sync of 4 KiB takes {} ms (99 of 100: {} ms). \
-         Load before {load}, after {}.\n",
+         Load before {load}, after {}; priority (nice) {}.\n",
         machine::now(),
         machine::revision(),
         effort.rounds,
@@ -78,6 +78,7 @@ pub(crate) fn section(name: &str, contests: &[Contest], (effort, load): (&Effort
         millis(median),
         millis(late),
         machine::load(),
+        machine::nice(),
     );
     for contest in contests {
         let _ = write!(

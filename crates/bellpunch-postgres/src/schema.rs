@@ -157,6 +157,8 @@ pub(crate) async fn migrate(
         }
         refused(trouble)
     })?;
+    // There may be no other connection than this one.
+    drop(connection);
     find(link, schema).await?;
     Ok(if before.is_none() { Migration::Created } else { Migration::Updated })
 }

@@ -98,3 +98,13 @@ fn check(isolation: &str) {
 fn passes_where_sessions_are_read_committed() {
     check("read committed");
 }
+
+#[test]
+fn passes_where_sessions_are_serializable_by_default() {
+    check("serializable");
+}
+
+#[test]
+fn passes_where_sessions_are_repeatable_read_by_default() {
+    check("repeatable read");
+}

@@ -4,9 +4,14 @@
 #![expect(clippy::arithmetic_side_effects, reason = "overflow is checked, and ends the test")]
 
 mod commits;
+mod errors;
 mod kit;
+mod scripts;
 mod session;
+mod tls;
 mod trap;
+#[path = "../../../bellpunch/tests/it/world.rs"]
+mod world;
 
 use std::future::Future;
 use std::sync::LazyLock;
