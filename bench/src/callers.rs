@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use bellpunch::limits::{ConsumeQuota, CreateQuota, ReadQuota, Retention};
-use bellpunch::{CallOptions, Engine, IdempotencyKey, Key, Limit, Outcome, Partition, Units};
+use bellpunch::{
+    CallOptions, Engine, ErrorKind, IdempotencyKey, Key, Limit, Outcome, Partition, Units,
+};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -75,6 +77,8 @@ pub(crate) struct Bellpunch {
     targets: Arc<Vec<Target>>,
     keys: Keys,
     rounds: u64,
+    /// Calls that were told `contended`.
+    contended: Arc<AtomicI64>,
 }
 
 impl Bellpunch {
@@ -86,7 +90,8 @@ impl Bellpunch {
     ) -> Self {
         let targets = Arc::new(spread.targets(label));
         let (name, runtime) = (name.to_owned(), Arc::clone(runtime));
-        let callers = Self { name, runtime, engines, spread, targets, keys, rounds: 0 };
+        let (rounds, contended) = (0, Arc::default());
+        let callers = Self { name, runtime, engines, spread, targets, keys, rounds, contended };
         callers.make(&callers.targets, FREE);
         callers
     }
@@ -132,6 +137,7 @@ impl Bellpunch {
                     targets: Arc::clone(targets),
                     keys: self.keys,
                     draw: Draw(seed),
+                    contended: Arc::clone(&self.contended),
                 };
                 tasks.spawn(caller.call(Arc::clone(&stop), Arc::clone(&left)));
             }
@@ -165,6 +171,7 @@ struct Caller {
     targets: Arc<Vec<Target>>,
     keys: Keys,
     draw: Draw,
+    contended: Arc<AtomicI64>,
 }
 
 impl Caller {
@@ -185,6 +192,11 @@ impl Caller {
             let accepted = match outcome {
                 Ok(Outcome::Accepted(_)) => true,
                 Ok(Outcome::Rejected(_)) => false,
+                // Not applied, and told so: it counts as no decision.
+                Err(error) if error.kind() == ErrorKind::Contended => {
+                    self.contended.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
                 Err(error) => panic!("a call failed: {error}"),
             };
             calls.push(Call { target, micros, accepted });
@@ -219,6 +231,10 @@ impl Contender for Bellpunch {
         eprintln!("  {commands} commands in {commits} commits, {nanos} ns of processor each");
         let mut waits: Vec<u64> = calls.iter().map(|call| call.micros).collect();
         Figure::of(calls.len(), took, &mut waits)
+    }
+
+    fn contended(&self) -> i64 {
+        self.contended.load(Ordering::Relaxed)
     }
 
     fn excess(&mut self) -> Option<i64> {

@@ -47,6 +47,10 @@ pub(crate) trait Contender {
     fn round(&mut self, span: Duration) -> Figure;
     /// Works against limits that bind; gives what was admitted beyond them. `None`: not asked.
     fn excess(&mut self) -> Option<i64>;
+    /// How many calls were told that others came first too often, and to ask again.
+    fn contended(&self) -> i64 {
+        0
+    }
 }
 
 /// What a contender gave in all rounds.
@@ -55,6 +59,7 @@ pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) figures: Vec<Figure>,
     pub(crate) excess: Option<i64>,
+    pub(crate) contended: i64,
 }
 
 /// Those who did the same work in turn. The first is who the others are compared with.
@@ -77,7 +82,12 @@ impl Contest {
         });
         let mut rows: Vec<Row> = contenders
             .iter()
-            .map(|contender| Row { name: contender.name(), figures: Vec::new(), excess: None })
+            .map(|contender| Row {
+                name: contender.name(),
+                figures: Vec::new(),
+                excess: None,
+                contended: 0,
+            })
             .collect();
         let warm = effort.round.min(Duration::from_secs(1));
         for (round, span) in std::iter::once(warm)
@@ -85,6 +95,7 @@ impl Contest {
             .enumerate()
         {
             for (contender, row) in contenders.iter_mut().zip(&mut rows) {
+                std::thread::sleep(effort.rest);
                 let figure = contender.round(span);
                 let kept = if round == 0 { "warm-up" } else { "round" };
                 eprintln!(
@@ -97,6 +108,7 @@ impl Contest {
             }
         }
         for (contender, row) in contenders.iter_mut().zip(&mut rows) {
+            row.contended = contender.contended();
             row.excess = contender.excess();
             eprintln!("{title}: {}: admitted - limit = {:?}", row.name, row.excess);
         }

@@ -52,6 +52,9 @@ struct Arguments {
     /// Only contests and contenders whose names contain these: for a profile. Writes no page.
     #[arg(long, num_args = 1..)]
     like: Vec<String>,
+    /// Milliseconds of rest before each round, for others on the machine.
+    #[arg(long, default_value_t = 0)]
+    rest: u64,
     /// The page whose sections are written.
     #[arg(long, default_value = "docs/benchmarks.md")]
     page: PathBuf,
@@ -62,6 +65,7 @@ struct Arguments {
 struct Effort {
     rounds: usize,
     round: Duration,
+    rest: Duration,
     /// What the names of those who are measured contain.
     like: Vec<String>,
 }
@@ -71,7 +75,8 @@ fn main() -> ExitCode {
     let (rounds, seconds) =
         if arguments.quick { (1, 1) } else { (arguments.rounds, arguments.seconds) };
     let (round, like) = (Duration::from_secs(seconds), arguments.like.clone());
-    let effort = &Effort { rounds, round, like };
+    let rest = Duration::from_millis(arguments.rest);
+    let effort = &Effort { rounds, round, rest, like };
     for part in [Part::Disk, Part::Postgres, Part::Redis] {
         if arguments.only.is_some_and(|only| only != part) {
             continue;

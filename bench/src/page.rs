@@ -92,6 +92,10 @@ pub(crate) fn section(name: &str, contests: &[Contest], (effort, load): (&Effort
         for one in &contest.rows {
             text.push_str(&row(contest, one));
         }
+        for one in contest.rows.iter().filter(|one| 0 < one.contended) {
+            let Row { name, contended, .. } = one;
+            let _ = write!(text, "\n{name}: {contended} more calls were told `contended`.\n");
+        }
     }
     text
 }
