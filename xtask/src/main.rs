@@ -1,11 +1,13 @@
 //! Chores of the workspace: `cargo xtask ci` runs what every change must pass, `cargo xtask sim`
-//! the simulator, `cargo xtask campaign` many seeds of it, `cargo xtask planted` the hunt for planted bugs.
+//! the simulator, `cargo xtask campaign` many seeds of it, `cargo xtask planted` the hunt for planted bugs,
+//! `cargo xtask bench` the measurements beside other ways to do the same.
 //!
 //! Why Rust and not a script: it runs wherever the project builds, and its own tests hold the
 //! architecture (`arch`).
 
 #[cfg(test)]
 mod arch;
+mod bench;
 mod sim;
 
 use std::process::{Command, ExitCode};
@@ -66,8 +68,11 @@ fn main() -> ExitCode {
         "sim" => return sim::simulate(&cargo, &arguments),
         "campaign" => return sim::campaign(&cargo, &arguments),
         "planted" => return sim::planted(&cargo, &arguments),
+        "bench" => return bench::bench(&cargo, &arguments),
         _ => {
-            eprintln!("usage: cargo xtask ci | sim [OPTIONS] | campaign [SEEDS] | planted [BUG]");
+            eprintln!(
+                "usage: cargo xtask ci | sim [OPTIONS] | campaign [SEEDS] | planted [BUG] | bench [OPTIONS]"
+            );
             return ExitCode::from(2);
         }
     }

@@ -47,7 +47,7 @@ pub(crate) fn simulate(cargo: &str, arguments: &[String]) -> ExitCode {
     code_of(&mut command)
 }
 
-fn code_of(command: &mut Command) -> ExitCode {
+pub(crate) fn code_of(command: &mut Command) -> ExitCode {
     let code = command.status().ok().and_then(|status| status.code());
     code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }

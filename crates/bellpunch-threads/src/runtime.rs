@@ -154,6 +154,9 @@ pub(crate) async fn timeout<F: Future>(patience: Duration, work: F) -> Result<F:
     }
 }
 
+/// Lets others run first, if the schedule likes.
+pub(crate) use shuttle::future::yield_now;
+
 /// How long things take decides nothing, so it is the machine's.
 pub(crate) use tokio::time::Instant;
 

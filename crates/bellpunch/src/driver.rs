@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use bellpunch_core::{DUE_MAX, Due, Partition, RecordKey, Request, Timestamp, planted};
 use bellpunch_store::{BoxFuture, Clock, CommitResult, Failure, FailureKind, Scan, Store};
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 
 use crate::api::COMMIT_MICROS;
 use crate::executor::{Caller, Executor, Input, Op, Output, ReadResult};
-use crate::runtime::{Instant, Mutex, MutexGuard, mpsc, oneshot, select, sleep, spawn};
+use crate::runtime::{Instant, Mutex, MutexGuard, mpsc, oneshot, select, sleep, spawn, yield_now};
 use crate::{AnyOutcome, EngineConfig, EngineStats, Error, ErrorKind, Histogram};
 
 /// Messages that wait for a shard; above it, `overloaded`.
@@ -122,26 +122,45 @@ impl Shard {
         while open || !(pending.is_empty() || planted!("ends_early")) {
             select! {
                 Some(done) = pending.next(), if !pending.is_empty() => {
-                    let now = self.watch.read(&*self.clock);
-                    self.watch.commits(&done, now);
-                    for input in done.inputs {
-                        self.executor.handle(input, now);
-                    }
+                    self.done(done);
                 }
                 taken = receive(&mut inbox, &mut messages), if open => {
                     open = 0 < taken;
-                    let now = self.watch.read(&*self.clock);
-                    for message in messages.drain(..) {
-                        self.take(message, now);
-                    }
+                    self.take_all(&mut messages);
                 }
             }
-            self.work(&mut pending);
+            // Whoever is told now may have more to ask. Those who are ready ask before the next
+            // batch is decided: otherwise half of them would wait for the commit of the others.
+            self.work(&mut pending, Executor::poll_undecided);
+            yield_now().await;
+            while let Some(Some(done)) = pending.next().now_or_never() {
+                self.done(done);
+            }
+            if open && let Some(taken) = receive(&mut inbox, &mut messages).now_or_never() {
+                open = 0 < taken;
+                self.take_all(&mut messages);
+            }
+            self.work(&mut pending, Executor::poll);
             if planted!("drain_drops") && !self.drained.is_empty() {
                 return;
             }
         }
         debug_assert!(self.waiters.is_empty(), "all that was taken has been answered");
+    }
+
+    fn done(&mut self, done: Done) {
+        let now = self.watch.read(&*self.clock);
+        self.watch.commits(&done, now);
+        for input in done.inputs {
+            self.executor.handle(input, now);
+        }
+    }
+
+    fn take_all(&mut self, messages: &mut Vec<Message>) {
+        let now = self.watch.read(&*self.clock);
+        for message in messages.drain(..) {
+            self.take(message, now);
+        }
     }
 
     fn take(&mut self, message: Message, now: Timestamp) {
@@ -174,9 +193,9 @@ impl Shard {
     }
 
     /// Does what the executor asks for. All its commits travel in one call of the store.
-    fn work(&mut self, pending: &mut Pending) {
+    fn work(&mut self, pending: &mut Pending, poll: fn(&mut Executor) -> Option<Output>) {
         let (mut ops, mut commits, mut drained) = (Vec::new(), Vec::new(), false);
-        while let Some(output) = self.executor.poll() {
+        while let Some(output) = poll(&mut self.executor) {
             match output {
                 Output::Reply { caller, result } => self.replies.push((caller, result)),
                 Output::Commit { op, commit } => {

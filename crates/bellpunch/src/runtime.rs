@@ -10,5 +10,6 @@
 pub(crate) use std::sync::{Mutex, MutexGuard};
 
 pub(crate) use tokio::sync::{mpsc, oneshot};
+pub(crate) use tokio::task::yield_now;
 pub(crate) use tokio::time::{Instant, sleep, timeout};
 pub(crate) use tokio::{select, spawn};

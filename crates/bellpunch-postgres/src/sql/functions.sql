@@ -221,8 +221,16 @@ begin
         else greatest(r.at, f.at, 0) end::text,
         r.sweep_at::text, r.value::text, r.raw
     from unnest(kinds, ids) with ordinality as p (k, i, n)
-    left join {schema}.records r on r.partition = of_partition and r.kind = p.k and r.id = p.i
-    left join {schema}.floors f on f.partition = of_partition and f.kind = p.k
+    -- Limits keep these from becoming joins: one look into the index for each record, whatever the
+    -- planner thinks of how many a partition has.
+    left join lateral (
+        select * from {schema}.records r
+        where r.partition = of_partition and r.kind = p.k and r.id = p.i limit 1
+    ) r on true
+    left join lateral (
+        select * from {schema}.floors f
+        where f.partition = of_partition and f.kind = p.k limit 1
+    ) f on true
     order by p.n;
 end
 $$;

@@ -375,6 +375,13 @@ impl Executor {
         None
     }
 
+    /// What the inputs alone brought, replies first of all: nothing is decided for it. A driver
+    /// that tells callers before it calls [`poll`](Self::poll) has their next commands in the next
+    /// batch.
+    pub fn poll_undecided(&mut self) -> Option<Output> {
+        self.desk.outputs.pop_front()
+    }
+
     /// Counts since the start.
     pub fn stats(&self) -> EngineStats {
         let cache_bytes = u64::try_from(self.cache_bytes).unwrap_or(u64::MAX);
