@@ -108,7 +108,7 @@ pub struct Accepted {
     /// Its place in the journal, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// Set if it carries no order: `dry_run`, `stale`, `open`, `local`, `best_effort`.
+    /// Set if it carries no order: `dry_run`, `stale`, `open`, `local`, `best_effort`, `relaxed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flag: Option<String>,
     /// What the rule answered; of a list one each.

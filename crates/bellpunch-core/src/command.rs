@@ -67,6 +67,13 @@ pub trait Command: fmt::Debug + Serialize + Send + Sync + 'static {
         false
     }
 
+    /// Whether a store will do that can lose what it acknowledged, although nobody accepted that:
+    /// what is lost gives units of a rate limit back, and nothing else. By the kind of command
+    /// alone, whatever its policy says.
+    fn is_rate_limit(&self) -> bool {
+        false
+    }
+
     /// What to do when the store fails before it took the commit. `known` holds the records still
     /// in memory. Only rate limits whose policy says so answer anything but closed.
     fn without_store(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {
@@ -104,6 +111,8 @@ pub trait AnyCommand: fmt::Debug + Send + Sync {
     ) -> Result<Box<dyn AnyReply>, Rejection>;
     /// See [`Command::is_best_effort`].
     fn is_best_effort_any(&self, known: &mut Draft<'_>) -> bool;
+    /// See [`Command::is_rate_limit`].
+    fn is_rate_limit_any(&self) -> bool;
     /// See [`Command::without_store`].
     fn without_store_any(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore;
 }
@@ -130,6 +139,10 @@ impl<C: Command> AnyCommand for C {
 
     fn is_best_effort_any(&self, known: &mut Draft<'_>) -> bool {
         self.is_best_effort(known)
+    }
+
+    fn is_rate_limit_any(&self) -> bool {
+        self.is_rate_limit()
     }
 
     fn without_store_any(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {

@@ -34,7 +34,7 @@ pub use draft::{DUE_MAX, Draft};
 pub use outcome::{
     BestEffort, DecidedBy, Decision, KeyOutcome, OutcomeRecord, ReadOutcome, Reply, Request,
     RequestError, StoredReceipt, SweepOutcomes, Touched, Versions, best_effort, decide,
-    without_store,
+    rate_limits_alone, without_store,
 };
 pub use record::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey};
 pub use registry::{CommandSpec, ShapeError, Wire, command, commands, sweep};

@@ -368,6 +368,15 @@ pub fn best_effort(view: &mut View, request: &Request) -> BestEffort {
     }
 }
 
+/// Whether a request is about rate limits alone; see [`Command::is_rate_limit`]. Its idempotency key
+/// does not matter: where its outcome is lost, so is its effect.
+#[must_use]
+pub fn rate_limits_alone(request: &Request) -> bool {
+    request.commands.iter().all(|command| {
+        catch_unwind(AssertUnwindSafe(|| command.is_rate_limit_any())).unwrap_or(false)
+    })
+}
+
 /// What a request does when the store fails before it took the commit. Only a single command can
 /// go on without it: a list is as strict as its strictest member.
 pub fn without_store(view: &mut View, request: &Request, now: Timestamp) -> WithoutStore {
@@ -429,6 +438,11 @@ impl Command for ReadOutcome {
     type Reply = KeyOutcome;
     type Rejection = Rejection;
 
+    /// Rate limits have idempotency keys too.
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<KeyOutcome, Rejection> {
         let known = draft.get::<OutcomeRecord>(&outcome_id(&self.id));
         Ok(match known.filter(|outcome| now < outcome.keep_until) {
@@ -457,6 +471,11 @@ impl Command for SweepOutcomes {
     const NAME: &'static str = "outcomes.sweep";
     type Reply = usize;
     type Rejection = Rejection;
+
+    /// Rate limits have idempotency keys too.
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<usize, Rejection> {
         let mut removed = 0_usize;

@@ -202,6 +202,7 @@ impl App {
                     category: refusal.rejection.category,
                     dry_run,
                     best_effort: refusal.best_effort,
+                    durable: refusal.durable,
                     index,
                 };
                 let problem = Problem::of_rejection(refusal.rejection, decided);

@@ -89,6 +89,10 @@ fn problem() -> Value {
             "at": { "type": "string", "format": "date-time" },
             "as_of": { "type": "object", "additionalProperties": { "type": "integer" } },
             "index": { "type": "integer" },
+            "dry_run": { "const": true },
+            "decided_by": { "enum": ["open", "local", "cache"] },
+            "best_effort": { "const": true },
+            "durable": { "const": false },
             "retry_after_ms": { "type": ["integer", "null"] },
             "data": { "type": "object" },
             "violated-policies": { "type": "array", "items": { "type": "string" } },
@@ -235,7 +239,8 @@ fn envelope(spec: &bellpunch::CommandSpec, schemas: &Schemas) -> Value {
                 "versions": versions,
                 "as_of": versions,
                 "dry_run": { "const": true },
-                "best_effort": { "const": true }
+                "best_effort": { "const": true },
+                "durable": { "const": false }
             }
         },
         reply
@@ -375,6 +380,8 @@ fn list_reply(schemas: &Schemas) -> Value {
             "versions": versions(),
             "as_of": versions(),
             "dry_run": { "const": true },
+            "best_effort": { "const": true },
+            "durable": { "const": false },
             "results": { "type": "array", "items": { "allOf": [own, any_reply(schemas)] } }
         }
     })

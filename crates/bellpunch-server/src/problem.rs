@@ -24,6 +24,12 @@ pub(crate) const ERRORS: &[(&str, u16, &str)] = &[
     ("idempotency_key_required", 400, "This command must have an Idempotency-Key."),
     ("digest_mismatch", 400, "The bytes are not those of the digest that was sent with them."),
     ("host_not_allowed", 403, "The Host is neither loopback nor in `http.hosts`."),
+    (
+        "risk_not_accepted",
+        403,
+        "The store can lose what it acknowledged: it serves rate limits alone, unless \
+         `store.accept_risk` names that risk.",
+    ),
     ("not_found", 404, "There is nothing at this path."),
     ("not_journaled", 404, "This partition has no journal."),
     (
@@ -111,6 +117,7 @@ pub(crate) struct Decided {
     pub(crate) category: Category,
     pub(crate) dry_run: bool,
     pub(crate) best_effort: bool,
+    pub(crate) durable: bool,
     /// Which command of a list.
     pub(crate) index: Option<usize>,
 }
@@ -227,6 +234,9 @@ impl Problem {
             }
             if decided.best_effort {
                 body.insert("best_effort".to_owned(), true.into());
+            }
+            if !decided.durable {
+                body.insert("durable".to_owned(), false.into());
             }
             if decided.dry_run {
                 body.insert("dry_run".to_owned(), true.into());

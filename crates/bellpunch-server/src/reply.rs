@@ -40,6 +40,9 @@ fn envelope(partition: &Partition, receipt: &AnyReceipt) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("partition".to_owned(), json!(partition));
     body.insert("at".to_owned(), json!(receipt.at));
+    if !receipt.durable {
+        body.insert("durable".to_owned(), false.into());
+    }
     body
 }
 
@@ -170,6 +173,9 @@ pub(crate) fn of_outcome(app: &App, partition: &Partition, receipt: &AnyReceipt)
     told.insert("at".to_owned(), stored.get("at").cloned().unwrap_or_default());
     told.insert("replayed".to_owned(), true.into());
     told.insert("decided_by".to_owned(), "store".into());
+    if !receipt.durable {
+        told.insert("durable".to_owned(), false.into());
+    }
     told.insert("versions".to_owned(), stored.get("versions").cloned().unwrap_or_default());
     match stored.get("replies").and_then(Value::as_array).map(Vec::as_slice) {
         Some([reply]) => merge(&mut told, reply.clone()),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bellpunch_core::{DecidedBy, Duration, IdempotencyKey, Rejection, Reply, Timestamp, Versions};
+use bellpunch_store::Risk;
 
 /// The answer of a command: the rule said yes, or no. Neither is an error.
 #[derive(Clone, Debug)]
@@ -26,6 +27,10 @@ pub struct Receipt<R> {
     pub decided_by: DecidedBy,
     /// Decided on a best-effort store: it may have let more pass than the limit.
     pub best_effort: bool,
+    /// `false`: decided on a relaxed store, which can lose it; see [`Properties::risk`].
+    ///
+    /// [`Properties::risk`]: bellpunch_store::Properties::risk
+    pub durable: bool,
     /// The versions of what it wrote.
     pub versions: Versions,
     /// The versions of what it only read.
@@ -57,6 +62,10 @@ pub struct AnyReceipt {
     pub dry_run: bool,
     /// Decided on a best-effort store: it may have let more pass than the limit.
     pub best_effort: bool,
+    /// `false`: decided on a relaxed store, which can lose it; see [`Properties::risk`].
+    ///
+    /// [`Properties::risk`]: bellpunch_store::Properties::risk
+    pub durable: bool,
     /// The versions of what it wrote.
     pub versions: Versions,
     /// Of a list, the versions that each command wrote. Empty of a single command.
@@ -83,6 +92,8 @@ pub struct Refusal {
     pub decided_by: DecidedBy,
     /// Decided on a best-effort store.
     pub best_effort: bool,
+    /// `false`: decided on a relaxed store, which can lose what it was decided on.
+    pub durable: bool,
 }
 
 /// How a command is sent.
@@ -116,6 +127,9 @@ pub enum ErrorKind {
     KeyInProgress,
     /// It may have been applied. With a key: ask for its outcome, or send again.
     Unknown,
+    /// The store can lose what it acknowledged, this command is no rate limit, and nobody accepted
+    /// that risk. Not applied; no retry helps.
+    RiskNotAccepted,
     /// The command cannot be carried by this store: too many records or bytes.
     TooLarge,
     /// A bug, or damaged data. Not applied.
@@ -139,6 +153,7 @@ impl ErrorKind {
             Self::TimedOut => "timed_out",
             Self::KeyInProgress => "idempotency_key_in_progress",
             Self::Unknown => "outcome_unknown",
+            Self::RiskNotAccepted => "risk_not_accepted",
             Self::TooLarge => "too_large",
             Self::Internal => "internal",
         }
@@ -196,6 +211,9 @@ pub struct EngineConfig {
     pub timeout: std::time::Duration,
     /// How often the sweeps run.
     pub sweep_every: std::time::Duration,
+    /// The risk of a relaxed store that is accepted for everything. On a store with another one,
+    /// only rate limits are served. `None`: none is accepted.
+    pub accept_risk: Option<Risk>,
 }
 
 impl Default for EngineConfig {
@@ -210,6 +228,7 @@ impl Default for EngineConfig {
             clock_skew_max: Duration::from_millis(500),
             timeout: std::time::Duration::from_secs(10),
             sweep_every: std::time::Duration::from_secs(10),
+            accept_risk: None,
         }
     }
 }

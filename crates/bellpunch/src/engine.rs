@@ -145,8 +145,10 @@ impl Engine {
                     )
                 })?,
         };
-        let AnyReceipt { at, replayed, decided_by, best_effort, versions, as_of, .. } = receipt;
-        let receipt = Receipt { at, replayed, decided_by, best_effort, versions, as_of, reply };
+        let AnyReceipt { at, replayed, decided_by, versions, as_of, .. } = receipt;
+        let AnyReceipt { best_effort, durable, .. } = receipt;
+        let receipt =
+            Receipt { at, replayed, decided_by, best_effort, durable, versions, as_of, reply };
         Ok(Outcome::Accepted(receipt))
     }
 
@@ -191,11 +193,13 @@ impl Engine {
 
     /// Says on what kind of store it was decided.
     fn marked(&self, mut outcome: AnyOutcome) -> AnyOutcome {
-        let best_effort = self.0.store.properties().guarantee == Guarantee::BestEffort;
-        match &mut outcome {
-            AnyOutcome::Accepted(receipt) => receipt.best_effort = best_effort,
-            AnyOutcome::Rejected(refusal) => refusal.best_effort = best_effort,
-        }
+        let properties = self.0.store.properties();
+        let (best_effort, durable) = match &mut outcome {
+            AnyOutcome::Accepted(receipt) => (&mut receipt.best_effort, &mut receipt.durable),
+            AnyOutcome::Rejected(refusal) => (&mut refusal.best_effort, &mut refusal.durable),
+        };
+        *best_effort = properties.guarantee == Guarantee::BestEffort;
+        *durable = properties.risk.is_none();
         outcome
     }
 

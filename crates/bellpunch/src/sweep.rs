@@ -10,7 +10,7 @@ use bellpunch_store::{Kind, Scan};
 
 use crate::engine::Sweeping;
 use crate::runtime::{sleep, spawn};
-use crate::{CallOptions, Engine, EngineConfig, Error};
+use crate::{CallOptions, Engine, EngineConfig, Error, ErrorKind};
 
 /// Records removed by one command.
 const SWEEP_MAX: usize = 64;
@@ -59,7 +59,11 @@ async fn sweep_partition(
         }
         for (kind, ids) in kinds {
             if let Some(command) = sweep(kind.name(), ids) {
-                engine.send(partition, vec![command], CallOptions::default()).await?;
+                match engine.send(partition, vec![command], CallOptions::default()).await {
+                    // What was kept while the risk was accepted stays until it is again.
+                    Err(error) if error.kind() == ErrorKind::RiskNotAccepted => {}
+                    told => drop(told?),
+                }
             }
         }
         match page.resume {

@@ -480,6 +480,11 @@ impl Command for ReadCharge {
     type Reply = ChargeReply;
     type Rejection = Rejection;
 
+    /// Rate limits leave charges too, if their policy says so.
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<ChargeReply, Rejection> {
         let Some(charge) = kept(draft, now, &self.id) else {
             return Err(Rejection::ChargeNotFound {});

@@ -111,6 +111,10 @@ impl Command for Consume {
     type Reply = ConsumeReply;
     type Rejection = Rejection;
 
+    fn is_rate_limit(&self) -> bool {
+        self.items.iter().all(|item| matches!(item.target, Target::Rate { .. }))
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<ConsumeReply, Rejection> {
         consume(draft, now, self, None)
     }
@@ -261,6 +265,10 @@ impl Command for ConsumeRate {
     const NAME: &'static str = "policies.consume";
     type Reply = ConsumeRateReply;
     type Rejection = Rejection;
+
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<ConsumeRateReply, Rejection> {
         let check = Consume {

@@ -183,6 +183,10 @@ impl Command for SetPolicy {
         self.terms.is_best_effort()
     }
 
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<PolicyReply, Rejection> {
         let id = RecordId::from(&self.id);
         let known = draft.get::<RatePolicy>(&id);
@@ -253,6 +257,10 @@ impl Command for DeletePolicy {
         is_best_effort(known, &self.id)
     }
 
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<PolicyReply, Rejection> {
         let (known, _) = load(draft, (&self.id, self.if_version.as_ref()))?;
         let counters = draft.any::<RateCounter>(&RecordId::prefix(&[&self.id]));
@@ -297,6 +305,10 @@ impl Command for ResetPolicy {
         is_best_effort(known, &self.id)
     }
 
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, _: Timestamp) -> Result<PolicyReply, Rejection> {
         let (known, _) = load(draft, (&self.id, self.if_version.as_ref()))?;
 
@@ -323,6 +335,10 @@ impl Command for ReadPolicy {
 
     fn is_best_effort(&self, known: &mut Draft<'_>) -> bool {
         is_best_effort(known, &self.id)
+    }
+
+    fn is_rate_limit(&self) -> bool {
+        true
     }
 
     fn decide(&self, draft: &mut Draft<'_>, _: Timestamp) -> Result<PolicyReply, Rejection> {
@@ -375,6 +391,10 @@ impl Command for ResetCounter {
         is_best_effort(known, &self.id)
     }
 
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<CounterReply, Rejection> {
         let mut account = counter(draft, now, (&self.id, &self.key))?;
 
@@ -405,6 +425,10 @@ impl Command for ReadCounter {
 
     fn is_best_effort(&self, known: &mut Draft<'_>) -> bool {
         is_best_effort(known, &self.policy)
+    }
+
+    fn is_rate_limit(&self) -> bool {
+        true
     }
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<CounterReply, Rejection> {

@@ -72,6 +72,10 @@ impl Command for SweepCounters {
         true
     }
 
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<Swept, Rejection> {
         let mut removed = 0_u64;
         for id in &self.ids {
@@ -143,6 +147,10 @@ impl Command for SweepInlineCounters {
         true
     }
 
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<Swept, Rejection> {
         purge(draft, &self.ids, |counter: &InlineCounter| counter.0.under_own(now).is_idle(now))
     }
@@ -159,6 +167,10 @@ impl Command for SweepLocalCounters {
     const NAME: &'static str = "local_counters.sweep";
     type Reply = Swept;
     type Rejection = Rejection;
+
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<Swept, Rejection> {
         purge(draft, &self.ids, |counter: &LocalCounter| counter.0.under_own(now).is_idle(now))
@@ -193,6 +205,11 @@ impl Command for SweepCharges {
     const NAME: &'static str = "charges.sweep";
     type Reply = Swept;
     type Rejection = Rejection;
+
+    /// Rate limits leave charges too, if their policy says so.
+    fn is_rate_limit(&self) -> bool {
+        true
+    }
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<Swept, Rejection> {
         let mut removed = 0_u64;

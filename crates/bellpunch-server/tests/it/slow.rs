@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bellpunch::store::{
     BoxFuture, Commit, CommitId, CommitResult, Failure, FailureKind, Page, PartitionPage,
-    Properties, Resolution, Scan, Store, Versioned,
+    Properties, Resolution, Risk, Scan, Store, Versioned,
 };
 use bellpunch::{Partition, RecordKey};
 use bellpunch_server::Span;
@@ -22,6 +22,7 @@ struct Gated {
     inner: Arc<dyn Store>,
     closed: AtomicBool,
     failing: AtomicBool,
+    relaxed: AtomicBool,
     arrived: Notify,
     open: Notify,
 }
@@ -32,6 +33,7 @@ impl Gated {
             inner: memory(),
             closed: AtomicBool::new(false),
             failing: AtomicBool::new(false),
+            relaxed: AtomicBool::new(false),
             arrived: Notify::new(),
             open: Notify::new(),
         })
@@ -41,7 +43,9 @@ impl Gated {
 #[deny(clippy::missing_trait_methods)]
 impl Store for Gated {
     fn properties(&self) -> Properties {
-        self.inner.properties()
+        let relaxed = self.relaxed.load(Ordering::SeqCst);
+        let risk = relaxed.then_some(Risk::LostOnCrash);
+        Properties { risk, ..self.inner.properties() }
     }
 
     fn read<'a>(
@@ -158,6 +162,38 @@ async fn a_store_that_fails_is_503_and_not_applied() {
     assert_eq!(reply.json().get("as_of"), None, "no rule decided");
     store.failing.store(false, Ordering::SeqCst);
     assert_eq!(server.post("/v1/p/currencies/define", &body).await.status, 200);
+}
+
+#[tokio::test]
+async fn each_answer_on_a_relaxed_store_says_that_it_can_be_lost() {
+    let store = Gated::new();
+    store.relaxed.store(true, Ordering::SeqCst);
+    let server = Server::with(quiet(), Arc::clone(&store) as Arc<dyn Store>).await;
+    let policy = json!({"algorithm": "sliding_log", "limit": 1, "period_ms": 3_600_000});
+    assert_eq!(server.call("PUT", "/v1/p/policies/r", &policy).await.json()["durable"], false);
+    let consume = json!({"key": "k"});
+    let keyed = [("Idempotency-Key", "once")];
+    for replayed in [false, true] {
+        let path = "/v1/p/policies/r/consume";
+        let reply = server.with_headers(("POST", path), &keyed, &consume).await;
+        let body = reply.json();
+        assert_eq!((&body["durable"], &body["replayed"]), (&json!(false), &json!(replayed)));
+    }
+    let refused = server.post("/v1/p/policies/r/consume", &consume).await;
+    assert_eq!(refused.refusal(), (429, "rate_limited".to_owned()));
+    assert_eq!(refused.json()["durable"], false);
+    let list = json!({"commands": [{"command": "policies.reset_all", "id": "r"},
+                                   {"command": "policies.read", "id": "r"}]});
+    assert_eq!(server.post("/v1/p/commands", &list).await.json()["durable"], false);
+    let outcome = server.get("/v1/p/outcomes/once").await.json();
+    assert_eq!(
+        (&outcome["durable"], &outcome["receipt"]["durable"]),
+        (&json!(false), &json!(false))
+    );
+
+    let refused = server.post("/v1/p/quotas", &json!({"id": "q", "limit": 1})).await;
+    assert_eq!(refused.refusal(), (403, "risk_not_accepted".to_owned()));
+    assert_eq!(refused.header("retry-after"), None, "no retry helps");
 }
 
 #[tokio::test]

@@ -43,6 +43,7 @@ pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
                 decided_by: DecidedBy::Store,
                 dry_run: dry_run == DryRun::Yes,
                 best_effort: false,
+                durable: true,
                 versions,
                 versions_each,
                 as_of,
@@ -52,7 +53,15 @@ pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
         }
         Decision::Rejected { index, rejection, at, as_of, touched } => {
             let decided_by = DecidedBy::Store;
-            let refusal = Refusal { index, rejection, at, as_of, decided_by, best_effort: false };
+            let refusal = Refusal {
+                index,
+                rejection,
+                at,
+                as_of,
+                decided_by,
+                best_effort: false,
+                durable: true,
+            };
             let outcome = AnyOutcome::Rejected(refusal);
             Asked::Answer(Prepared { outcome, touched, deadline: None })
         }
@@ -84,6 +93,7 @@ pub(crate) fn storeless(reply: Reply, at: Timestamp, decided_by: DecidedBy) -> A
         decided_by,
         dry_run: false,
         best_effort: false,
+        durable: true,
         versions: Versions::new(),
         versions_each: Vec::new(),
         as_of: Versions::new(),

@@ -10,7 +10,7 @@ use std::time::Duration as Span;
 use bellpunch_core::{
     BestEffort, Category, DecidedBy, Decision, IdempotencyKey, Loaded, Partition, RecordKey,
     Rejection, Reply, Request, Timestamp, Versions, View, WithoutStore, best_effort, decide,
-    planted, without_store,
+    planted, rate_limits_alone, without_store,
 };
 use bellpunch_store::{
     Commit, CommitResult, Failure, FailureKind, Guarantee, Resolution, Sharing, Versioned,
@@ -240,6 +240,16 @@ impl Lane {
 
     /// Asks the rule, if the store can keep what it promises.
     fn ask(&mut self, waiting: &Waiting, turn: &Turn<'_>) -> Asked {
+        if let Some(risk) = turn.rules.risk
+            && !rate_limits_alone(&waiting.request)
+        {
+            let message = format!(
+                "the store can lose what it acknowledged ({risk}): only rate limits may use it, \
+                 unless that is accepted by store.accept_risk = \"{risk}\"",
+                risk = risk.name()
+            );
+            return Asked::Broken(Error::new(ErrorKind::RiskNotAccepted, message));
+        }
         if turn.rules.guarantee == Guarantee::BestEffort {
             match best_effort(&mut self.view, &waiting.request) {
                 BestEffort::Allowed => {}
@@ -712,6 +722,7 @@ fn denied(at: Timestamp) -> AnyOutcome {
         as_of: Versions::new(),
         decided_by: DecidedBy::Store,
         best_effort: false,
+        durable: true,
     })
 }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use bellpunch_core::{Due, Partition, RecordId, RecordKey, Request, Timestamp};
 use bellpunch_store::{
-    Commit, CommitId, CommitResult, Failure, Guarantee, Properties, Resolution, Sharing,
+    Commit, CommitId, CommitResult, Failure, Guarantee, Properties, Resolution, Risk, Sharing,
     StoreClock, Versioned,
 };
 
@@ -152,6 +152,8 @@ pub(crate) struct Rules {
     pub(crate) config: EngineConfig,
     pub(crate) sharing: Sharing,
     pub(crate) guarantee: Guarantee,
+    /// The store's risk, if it was not accepted.
+    pub(crate) risk: Option<Risk>,
     pub(crate) clock: StoreClock,
     pub(crate) records_max: usize,
 }
@@ -253,8 +255,10 @@ pub struct Executor {
 impl Executor {
     /// An executor for a store with these properties. `seed` names its commits and its pauses.
     pub fn new(config: EngineConfig, properties: &Properties, seed: u64) -> Self {
+        let risk = properties.risk.filter(|risk| config.accept_risk != Some(*risk));
         let rules = Rules {
             config,
+            risk,
             sharing: properties.sharing,
             guarantee: properties.guarantee,
             clock: properties.clock,

@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use bellpunch::store::{
     BoxFuture, Commit, CommitId, CommitResult, Failure, Guarantee, MemoryConfig, MemoryStore, Page,
-    PartitionPage, Properties, Resolution, Scan, Store, Versioned,
+    PartitionPage, Properties, Resolution, Risk, Scan, Store, Versioned,
 };
 use bellpunch::{
-    AnyOutcome, CallOptions, Engine, EngineConfig, ErrorKind, IdempotencyKey, Partition, RecordKey,
-    SystemClock, command,
+    AnyOutcome, CallOptions, Engine, EngineConfig, Error, ErrorKind, IdempotencyKey, Partition,
+    RecordKey, Refusal, SystemClock, command,
 };
 use serde_json::{Value, json};
 
-/// A memory store that says of itself that it is best-effort.
+/// A memory store that says something else of itself.
 #[derive(Debug)]
-struct Loose(MemoryStore);
+struct Saying(MemoryStore, fn(Properties) -> Properties);
 
-impl Store for Loose {
+impl Store for Saying {
     fn properties(&self) -> Properties {
-        Properties { name: "loose", guarantee: Guarantee::BestEffort, ..self.0.properties() }
+        self.1(self.0.properties())
     }
 
     fn read<'a>(
@@ -72,7 +72,9 @@ fn only_rate_limits_that_say_so_run_on_a_best_effort_store() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let clock = Arc::new(SystemClock::new());
-        let store = Loose(MemoryStore::new(Arc::clone(&clock) as _, MemoryConfig::default()));
+        let store = MemoryStore::new(Arc::clone(&clock) as _, MemoryConfig::default());
+        let loose = |known| Properties { guarantee: Guarantee::BestEffort, ..known };
+        let store = Saying(store, loose);
         let engine = Engine::start(Arc::new(store), clock, EngineConfig::default());
         let partition = Partition::new("p").unwrap();
         let send = |commands: Vec<(&str, Value)>, options| {
@@ -118,4 +120,118 @@ fn only_rate_limits_that_say_so_run_on_a_best_effort_store() {
             "{outcome:?}"
         );
     });
+}
+
+/// An engine on a store that can lose what it acknowledged.
+fn relaxed(accept_risk: Option<Risk>) -> Engine {
+    let clock = Arc::new(SystemClock::new());
+    let store = MemoryStore::new(Arc::clone(&clock) as _, MemoryConfig::default());
+    let store = Saying(store, |known| Properties { risk: Some(Risk::LostOnFailover), ..known });
+    let config = EngineConfig { accept_risk, ..EngineConfig::default() };
+    Engine::start(Arc::new(store), clock, config)
+}
+
+async fn send(
+    engine: &Engine,
+    commands: &[(&str, Value)],
+    key: Option<&str>,
+) -> Result<AnyOutcome, Error> {
+    let read = |(name, content): &(&str, Value)| {
+        let known = command(name).unwrap_or_else(|| panic!("no command {name}"));
+        (known.parse)(content.clone()).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    let options = CallOptions {
+        key: key.map(|key| IdempotencyKey::new(key).expect("a legal key")),
+        ..CallOptions::default()
+    };
+    let partition = Partition::new("p").expect("a legal name");
+    engine.send(&partition, commands.iter().map(read).collect(), options).await
+}
+
+const RATE: &str = "policies.consume";
+
+/// Every command that a wire can name, with whether it is about rate limits alone.
+fn every_command() -> Vec<(&'static str, Value, bool)> {
+    let quota = json!([{ "quota": "q" }]);
+    let mixed = json!([{ "policy": "r", "key": "k" }, { "quota": "q" }]);
+    let rates = [
+        (
+            "policies.set",
+            json!({ "id": "r", "algorithm": "sliding_log", "limit": 9, "period_ns": 3_600_000_000_000_u64 }),
+        ),
+        (RATE, json!({ "id": "r", "key": "k" })),
+        ("checks.consume", json!({ "items": [{ "policy": "r", "key": "k" }] })),
+        ("counters.read", json!({ "policy": "r", "key": "k" })),
+        ("policies.read", json!({ "id": "r" })),
+        ("policies.reset", json!({ "id": "r", "key": "k" })),
+        ("policies.reset_all", json!({ "id": "r" })),
+        ("charges.read", json!({ "id": "c" })),
+        ("outcomes.read", json!({ "id": "key" })),
+        ("policies.delete", json!({ "id": "r" })),
+    ];
+    let others = [
+        ("quotas.create", json!({ "id": "q", "limit": 1 })),
+        ("quotas.consume", json!({ "id": "q" })),
+        ("quotas.read", json!({ "id": "q" })),
+        ("quotas.reset", json!({ "id": "q" })),
+        ("quotas.revoke", json!({ "id": "q" })),
+        ("checks.consume", json!({ "items": quota })),
+        ("checks.consume", json!({ "items": mixed })),
+        ("holds.create", json!({ "items": quota })),
+        ("holds.read", json!({ "id": "h" })),
+        ("charges.refund", json!({ "id": "c", "units": 1 })),
+        ("tickets.read", json!({ "id": "t" })),
+        ("uploads.read", json!({ "id": "u" })),
+        ("currencies.define", json!({ "code": "XXX", "scale": 2 })),
+    ];
+    let rates = rates.into_iter().map(|(name, content)| (name, content, true));
+    rates.chain(others.into_iter().map(|(name, content)| (name, content, false))).collect()
+}
+
+#[tokio::test]
+async fn a_relaxed_store_serves_rate_limits_alone_and_says_so() {
+    let engine = relaxed(None);
+    for (name, content, is_rate) in every_command() {
+        let told = send(&engine, &[(name, content.clone())], None).await;
+        match told {
+            Ok(AnyOutcome::Accepted(receipt)) if is_rate => assert!(!receipt.durable, "{name}"),
+            Ok(AnyOutcome::Rejected(Refusal { durable, .. })) if is_rate => {
+                assert!(!durable, "{name}");
+            }
+            Err(error) if !is_rate => {
+                assert_eq!(error.kind(), ErrorKind::RiskNotAccepted, "{name}: {error}");
+                let setting = "store.accept_risk = \"lost_on_failover\"";
+                assert!(error.to_string().contains(setting), "{error}");
+            }
+            other => panic!("{name} {content}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn on_a_relaxed_store_a_key_does_not_matter_and_a_list_is_as_strict_as_its_strictest() {
+    let engine = relaxed(None);
+    let commands = every_command();
+    let [set, consume] = [0, 1].map(|place: usize| (commands[place].0, commands[place].1.clone()));
+    let quota = ("quotas.create", json!({ "id": "q", "limit": 1 }));
+    let error = send(&engine, &[set.clone(), quota], None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RiskNotAccepted, "{error}");
+    assert_eq!(engine.partitions(None, 1).await.unwrap().partitions, [], "nothing was written");
+    for replayed in [false, true] {
+        let told = send(&engine, &[set.clone(), consume.clone()], Some("again")).await.unwrap();
+        let AnyOutcome::Accepted(receipt) = told else { panic!("{told:?}") };
+        assert_eq!((receipt.durable, receipt.replayed), (false, replayed));
+    }
+}
+
+#[tokio::test]
+async fn a_risk_is_accepted_by_its_own_name_and_each_answer_still_says_so() {
+    let create = [("quotas.create", json!({ "id": "q", "limit": 1 }))];
+    let error = send(&relaxed(Some(Risk::LostOnCrash)), &create, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RiskNotAccepted, "another risk: {error}");
+    let engine = relaxed(Some(Risk::LostOnFailover));
+    let told = send(&engine, &create, None).await.unwrap();
+    assert!(matches!(&told, AnyOutcome::Accepted(receipt) if !receipt.durable), "{told:?}");
+    let told = send(&engine, &create, None).await.unwrap();
+    assert!(matches!(&told, AnyOutcome::Rejected(refusal) if !refusal.durable), "{told:?}");
 }
