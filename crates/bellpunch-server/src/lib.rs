@@ -36,6 +36,7 @@ mod connection;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod headers;
+mod journal;
 mod json;
 mod list;
 mod log;
