@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::limits::RatePolicy;
 use crate::{
     AnyCommand, AnyReply, Category, Command, Draft, Due, Duration, Fingerprint, IdempotencyKey,
     Journaling, Kind, Record, RecordId, RecordKey, Rejection, Timestamp, Version, View,
@@ -431,9 +432,13 @@ pub fn without_store(view: &mut View, request: &Request, now: Timestamp) -> With
     }
     let mut known = Draft::new(view);
     known.begin(request.entropy.first().copied().unwrap_or_default());
+    let answer = catch_unwind(AssertUnwindSafe(|| command.without_store_any(&mut known, now)))
+        .unwrap_or(WithoutStore::Closed);
     // The draft is dropped: what a command does without the store, it does not do to the store.
-    catch_unwind(AssertUnwindSafe(|| command.without_store_any(&mut known, now)))
-        .unwrap_or(WithoutStore::Closed)
+    let terms = known.read_versions().keys().filter(|key| key.kind == RatePolicy::KIND);
+    let terms: Vec<RecordKey> = terms.cloned().collect();
+    // Terms that may yet come to nothing allow nothing.
+    if terms.iter().any(|key| view.is_pending(key)) { WithoutStore::Closed } else { answer }
 }
 
 /// Asks for the outcome of an idempotency key.

@@ -232,7 +232,7 @@ impl Default for EngineConfig {
             shards: 0,
             queue_max: 4_096,
             batch_max: 512,
-            retries_max: 16,
+            retries_max: 64,
             cache_bytes_max: 64 << 20,
             keep_outcomes: Duration::from_days(7),
             journal: BTreeSet::new(),

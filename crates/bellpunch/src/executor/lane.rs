@@ -25,14 +25,25 @@ use crate::{AnyOutcome, Error, ErrorKind, Refusal};
 const SAME_KEY_MAX: u32 = 17;
 /// Bytes of node-local counters, used while the store is down.
 const LOCAL_BYTES_MAX: usize = 1 << 20;
-/// The longest pause between two attempts.
+/// The longest pause between two attempts to send one commit.
 const PAUSE_MAX: Span = Span::from_secs(1);
+/// How long commands wait behind a commit whose reply was lost. Then they do what they are to do
+/// without the store; what was sent is still found out.
+pub(super) const DOUBT_MAX: Span = Span::from_millis(250);
+/// Commits in a row, none of which met another, before this node gives way.
+const WINS_MAX: u32 = 16;
+/// The longest that a node gives way.
+const GIVE_WAY_MAX: Span = Span::from_millis(32);
 
 /// A commit, and how often it was sent.
 #[derive(Debug)]
 struct Sent {
     commit: Arc<Commit>,
     times: u32,
+    /// The node's time when it was decided.
+    at: Timestamp,
+    /// Since when its reply is lost.
+    doubt_since: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -61,7 +72,7 @@ enum State {
         batch: Batch,
         sent: Sent,
     },
-    /// A pause after a conflict, before deciding again.
+    /// A pause before deciding again, to give way to other nodes.
     Resting,
 }
 
@@ -75,6 +86,12 @@ pub(crate) struct Lane {
     queue: VecDeque<Waiting>,
     keys: BTreeMap<IdempotencyKey, u32>,
     state: State,
+    /// Tells when commands have waited behind a lost reply for long enough.
+    alarm: Option<Op>,
+    /// Since when others have committed first.
+    lost_since: Option<Timestamp>,
+    /// Commits in a row that met no other.
+    wins: u32,
     /// The next batch takes this many commands at most: 1 after one was too large or damaged.
     batch_max: usize,
     /// The time of the batch, if it asked what is due: the answer is as of then.
@@ -91,12 +108,20 @@ impl Lane {
             keys: BTreeMap::new(),
             state: State::Idle,
             batch_max: usize::MAX,
+            alarm: None,
+            lost_since: None,
+            wins: 0,
             asked_at: None,
         }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle) && self.queue.is_empty()
+    }
+
+    /// Idle, and no timer of it runs.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_idle() && self.alarm.is_none()
     }
 
     pub(crate) fn cache_bytes(&self) -> usize {
@@ -190,11 +215,42 @@ impl Lane {
 
     /// Decides as many waiting commands as one batch may have, if nothing is waited for.
     pub(crate) fn run(&mut self, turn: &mut Turn<'_>) {
+        if self.is_cut_off(turn.now) && !self.queue.is_empty() {
+            // None of them was sent, and which of their records will be there nobody can tell.
+            let waiting = self.queue.drain(..).collect();
+            let message = "the store does not tell what became of the commit before this one";
+            self.failed(waiting, &Failure::new(FailureKind::Unavailable, message), turn);
+        }
         if matches!(self.state, State::Idle) && !self.queue.is_empty() {
             // What is due is asked afresh for each batch.
             self.view.discard([]);
             self.asked_at = None;
             self.decide(Batch::default(), turn);
+        }
+    }
+
+    /// Since when the reply of the commit in flight is lost, if it is.
+    fn doubt_since(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Committing { sent, .. }
+            | State::Resolving { sent, .. }
+            | State::Pausing { sent, .. } => sent.doubt_since,
+            State::Idle | State::Reading { .. } | State::Resting => None,
+        }
+    }
+
+    /// Whether the reply of a commit is lost for so long that nobody waits for it any more.
+    fn is_cut_off(&self, now: Timestamp) -> bool {
+        let passed = self.doubt_since().and_then(|since| now.since(since));
+        passed.is_some_and(|passed| DOUBT_MAX.as_nanos() <= u128::from(passed.nanos()))
+    }
+
+    /// Sees to it that somebody looks when the store says nothing at all.
+    fn watch(&mut self, desk: &mut Desk) {
+        if self.alarm.is_none() && self.doubt_since().is_some() {
+            let op = desk.op(&self.partition);
+            self.alarm = Some(op);
+            desk.outputs.push_back(Output::Wake { op, after: DOUBT_MAX });
         }
     }
 
@@ -235,7 +291,7 @@ impl Lane {
         let commands = u64::try_from(batch.members.len()).unwrap_or(u64::MAX);
         turn.desk.stats.batch_commands.observe(&crate::api::BATCH_COMMANDS, commands);
         let commit = batch.commit(&self.partition, &mut self.view, turn);
-        self.send(batch, Sent { commit, times: 1 }, turn.desk);
+        self.send(batch, Sent { commit, times: 1, at: turn.now, doubt_since: None }, turn.desk);
     }
 
     /// Asks the rule, if the store can keep what it promises.
@@ -362,7 +418,7 @@ impl Lane {
 
     /// A commit ended: tell, or decide again.
     pub(crate) fn committed(&mut self, op: Op, result: CommitResult, turn: &mut Turn<'_>) {
-        let State::Committing { op: expected, batch, sent } =
+        let State::Committing { op: expected, batch, mut sent } =
             std::mem::replace(&mut self.state, State::Idle)
         else {
             unreachable!("a lane that commits waits for nothing else");
@@ -398,10 +454,17 @@ impl Lane {
                 if first {
                     let open = turn.desk.stats.unknown_open.saturating_add(1);
                     turn.desk.stats.unknown_open = open;
+                    sent.doubt_since = Some(turn.now);
                 }
                 return self.pause(batch, sent, turn.desk);
             }
-            CommitResult::Committed { .. } => self.settle(batch, turn.desk),
+            CommitResult::Committed { .. } => {
+                let wrote = !batch.writes.is_empty();
+                self.settle(batch, turn.desk);
+                if wrote && turn.rules.sharing == Sharing::Shared {
+                    self.give_way(sent.at, turn);
+                }
+            }
             CommitResult::Conflict { current } => self.conflict(batch, current, turn),
             CommitResult::TooLate { .. } => {
                 self.view.discard(&batch.writes);
@@ -483,11 +546,9 @@ impl Lane {
             }
         }
         let mut again = Batch::default();
-        let mut conflicts = 0;
         for mut member in batch.members {
             member.waiting.conflicts = member.waiting.conflicts.saturating_add(1);
             turn.desk.stats.conflict_retries = turn.desk.stats.conflict_retries.saturating_add(1);
-            conflicts = conflicts.max(member.waiting.conflicts);
             if turn.rules.config.retries_max < member.waiting.conflicts {
                 turn.desk.stats.contended = turn.desk.stats.contended.saturating_add(1);
                 let message = "others committed first, more often than retries_max";
@@ -500,11 +561,35 @@ impl Lane {
             }
         }
         self.requeue(again, |_| {});
-        // Alone on a store there is nobody to give way to: the conflict was our own cache.
-        if turn.rules.sharing == Sharing::Shared && 1 < conflicts {
-            let op = turn.desk.op(&self.partition);
-            let after = pause_of(conflicts, turn.desk.random());
-            turn.desk.outputs.push_back(Output::Wake { op, after });
+        // Decided again at once: who pauses now loses again, to those who do not. It is the winner
+        // who gives way.
+        let waits = !self.queue.is_empty();
+        self.lost_since = self.lost_since.or(Some(turn.now)).filter(|_| waits);
+    }
+
+    /// Lets other nodes come first. Who has just committed is the first to know the new versions,
+    /// and would come first again and again: each time the others are half a round trip late. So
+    /// who had to wait for its turn waits as long again, at most; and who met nobody for long lets
+    /// a round trip pass, for he would not know.
+    fn give_way(&mut self, sent_at: Timestamp, turn: &mut Turn<'_>) {
+        let since = |at: Timestamp| {
+            let passed = turn.now.since(at).map_or(0, bellpunch_core::Duration::nanos);
+            Span::from_nanos(passed).min(GIVE_WAY_MAX)
+        };
+        self.wins = self.wins.saturating_add(1);
+        let after = match self.lost_since.take() {
+            Some(lost) => jittered(since(lost), turn.desk.random()),
+            None if self.wins < WINS_MAX => return,
+            None => since(sent_at),
+        };
+        self.wins = 0;
+        self.rest(after, turn.desk);
+    }
+
+    fn rest(&mut self, after: Span, desk: &mut Desk) {
+        if !after.is_zero() {
+            let op = desk.op(&self.partition);
+            desk.outputs.push_back(Output::Wake { op, after });
             self.state = State::Resting;
         }
     }
@@ -526,11 +611,20 @@ impl Lane {
     }
 
     /// A pause is over.
-    pub(crate) fn woke(&mut self, desk: &mut Desk) {
+    pub(crate) fn woke(&mut self, op: Op, turn: &mut Turn<'_>) {
+        let desk = &mut *turn.desk;
+        if self.alarm == Some(op) {
+            self.alarm = None;
+            if !self.is_cut_off(turn.now) {
+                self.watch(desk);
+            }
+            return;
+        }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Pausing { batch, mut sent } => {
                 sent.times = sent.times.saturating_add(1);
                 self.send(batch, sent, desk);
+                self.watch(desk);
             }
             State::Resting => {}
             other @ (State::Idle
@@ -741,6 +835,11 @@ fn resolved(desk: &mut Desk) {
 fn pause_of(attempts: u32, random: u64) -> Span {
     let longest =
         Span::from_millis(1).saturating_mul(2_u32.saturating_pow(attempts.min(16))).min(PAUSE_MAX);
-    let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX).max(1);
+    jittered(longest, random)
+}
+
+/// Less than `longest`, by chance.
+fn jittered(longest: Span, random: u64) -> Span {
+    let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
     Span::from_nanos(random.checked_rem(nanos).unwrap_or_default())
 }

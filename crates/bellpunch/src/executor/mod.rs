@@ -311,7 +311,7 @@ impl Executor {
             Input::Resolved { op, result } => {
                 self.with_lane(op, |lane, turn| lane.resolved(result, turn));
             }
-            Input::Woke { op } => self.with_lane(op, |lane, turn| lane.woke(turn.desk)),
+            Input::Woke { op } => self.with_lane(op, |lane, turn| lane.woke(op, turn)),
             Input::Drain => {
                 if bellpunch_core::planted!("drain_drops") {
                     self.lanes.values_mut().for_each(Lane::forget_queue);
@@ -362,7 +362,7 @@ impl Executor {
             lane.run(&mut Turn { now: self.now, rules: &self.rules, desk: &mut self.desk });
             let after = lane.cache_bytes();
             self.cache_bytes = self.cache_bytes.saturating_sub(before).saturating_add(after);
-            if lane.is_idle() && after == 0 {
+            if lane.is_over() && after == 0 {
                 self.lanes.remove(&partition);
             }
         }
@@ -411,7 +411,7 @@ impl Executor {
             let visited = lane.evict(before.saturating_sub(excess), visits);
             let after = lane.cache_bytes();
             self.cache_bytes = self.cache_bytes.saturating_sub(before).saturating_add(after);
-            if lane.is_idle() && after == 0 {
+            if lane.is_over() && after == 0 {
                 self.lanes.remove(&partition);
             }
             self.evict_visits = self.evict_visits.saturating_sub(visited);

@@ -85,6 +85,11 @@ fn properties(sharing: Sharing) -> Properties {
     }
 }
 
+/// Not a pause: somebody looks whether a lost reply has come.
+fn is_alarm(output: &Output) -> bool {
+    matches!(output, Output::Wake { after, .. } if *after == super::lane::DOUBT_MAX)
+}
+
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_nanos(u128::from(millis) * 1_000_000).unwrap()
 }
@@ -158,6 +163,7 @@ impl Bench {
 
     fn commit(&mut self) -> (Op, Arc<Commit>) {
         let mut outputs = self.poll();
+        outputs.retain(|output| !is_alarm(output));
         match (outputs.pop(), outputs.is_empty()) {
             (Some(Output::Commit { op, commit }), true) => (op, commit),
             other => panic!("one commit was expected: {other:?}"),
@@ -169,7 +175,8 @@ impl Bench {
     }
 
     fn wake(&mut self) {
-        let outputs = self.poll();
+        let mut outputs = self.poll();
+        outputs.retain(|output| !is_alarm(output));
         let [Output::Wake { op, .. }] = outputs.as_slice() else {
             panic!("a pause was expected: {outputs:?}");
         };
@@ -297,11 +304,50 @@ fn conflicts_end_in_contended_and_never_in_a_wrong_refusal() {
     for round in 1..=3 {
         let (op, _) = bench.commit();
         bench.end(op, conflict(round, round));
-        if round == 2 {
-            bench.wake();
-        }
     }
     assert_eq!(bench.replies(), [(1, "contended".to_owned())]);
+}
+
+#[test]
+fn who_wins_after_a_conflict_gives_way_for_as_long_as_it_waited_at_most() {
+    let mut bench = Bench::with(Sharing::Shared, EngineConfig::default());
+    bench.take(1);
+    bench.answer_read(None);
+    let (op, _) = bench.commit();
+    bench.now = 5;
+    bench.end(op, conflict(1, 1));
+    let (op, _) = bench.commit();
+    bench.now = 9;
+    bench.end(op, committed());
+    bench.take(1);
+    let outputs = bench.poll();
+    let [Output::Wake { op, after }] = outputs.as_slice() else { panic!("{outputs:?}") };
+    assert!(after.as_millis() < 4, "{after:?}");
+    bench.handle(Input::Woke { op: *op });
+    bench.commit();
+}
+
+#[test]
+fn who_meets_nobody_lets_a_round_trip_pass_now_and_then() {
+    for (sharing, pauses) in [(Sharing::Shared, 2), (Sharing::Exclusive, 0)] {
+        let mut bench = Bench::with(sharing, EngineConfig::default());
+        let mut paused = 0;
+        for round in 0..32 {
+            bench.take(0);
+            if round == 0 {
+                bench.answer_read(None);
+            }
+            let (op, _) = bench.commit();
+            bench.now += 2;
+            bench.end(op, committed());
+            if let [Output::Wake { op, after }] = bench.poll().as_slice() {
+                assert_eq!(after.as_millis(), 2, "a round trip");
+                bench.handle(Input::Woke { op: *op });
+                paused += 1;
+            }
+        }
+        assert_eq!(paused, pauses, "{sharing:?}");
+    }
 }
 
 #[test]
@@ -568,4 +614,63 @@ fn no_error_says_that_what_may_have_been_applied_had_no_effect() {
     let away = Failure::new(FailureKind::Unavailable, "away");
     bench.handle(Input::Read { op: *op, result: Err(away) });
     assert_eq!(bench.replies(), [(1, "outcome_unknown".to_owned())]);
+}
+
+#[test]
+fn nobody_waits_long_behind_a_lost_reply_and_what_was_sent_is_still_found_out() {
+    let mut bench = Bench::loaded(Sharing::Shared, 0, None);
+    let (op, _) = bench.commit();
+    bench.end(op, CommitResult::Unknown);
+    bench.wake();
+    let outputs = bench.poll();
+    let [Output::Commit { op, .. }, Output::Wake { op: alarm, .. }] = outputs.as_slice() else {
+        panic!("it is sent again, and somebody watches: {outputs:?}");
+    };
+    let waits = bench.take(1);
+    bench.now = 249;
+    bench.handle(Input::Woke { op: *alarm });
+    assert_eq!(bench.replies(), [], "it may still come");
+    bench.now = 250;
+    let late = bench.take(1);
+    let unavailable = |caller| (caller, "store_unavailable".to_owned());
+    assert_eq!(bench.replies(), [unavailable(waits), unavailable(late)]);
+    // The store is there again: first what was sent, then what comes.
+    bench.end(*op, committed());
+    assert_eq!(bench.replies(), [(1, "1 version 2".to_owned())]);
+    bench.take(1);
+    bench.commit();
+}
+
+#[test]
+fn the_watch_over_a_lost_reply_looks_again_and_outlives_its_lane() {
+    let mut bench = Bench::loaded(Sharing::Exclusive, 0, None);
+    let (op, _) = bench.commit();
+    bench.end(op, CommitResult::Unknown);
+    bench.wake();
+    let outputs = bench.poll();
+    let [Output::Commit { .. }, Output::Wake { op: alarm, .. }] = outputs.as_slice() else {
+        panic!("{outputs:?}");
+    };
+    bench.now = 100;
+    bench.handle(Input::Woke { op: *alarm });
+    let outputs = bench.poll();
+    let [Output::Wake { op: again, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
+    let waits = bench.take(1);
+    bench.now = 350;
+    bench.handle(Input::Woke { op: *again });
+    assert_eq!(bench.replies(), [(waits, "store_unavailable".to_owned())]);
+
+    let mut bench = Bench::loaded(Sharing::Exclusive, 0, None);
+    let (op, _) = bench.commit();
+    bench.end(op, CommitResult::Unknown);
+    bench.wake();
+    let outputs = bench.poll();
+    let [Output::Commit { op, .. }, Output::Wake { op: alarm, .. }] = outputs.as_slice() else {
+        panic!("{outputs:?}");
+    };
+    bench.end(*op, committed());
+    bench.now = 400;
+    bench.handle(Input::Woke { op: *alarm });
+    bench.take(1);
+    bench.commit();
 }

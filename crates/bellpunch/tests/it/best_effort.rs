@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 /// A memory store that says something else of itself.
 #[derive(Debug)]
-struct Saying(MemoryStore, fn(Properties) -> Properties);
+pub(crate) struct Saying(pub(crate) MemoryStore, pub(crate) fn(Properties) -> Properties);
 
 impl Store for Saying {
     fn properties(&self) -> Properties {

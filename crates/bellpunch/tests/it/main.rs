@@ -2,5 +2,8 @@
 
 mod best_effort;
 mod clock_back;
+mod contention;
+mod outage;
+mod policies;
 mod scripts;
 mod world;
