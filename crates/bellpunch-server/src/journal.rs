@@ -22,7 +22,11 @@ const WAIT_MS_MAX: u64 = 30_000;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The value of a query field.
-fn number(found: Option<String>, field: &'static str, (otherwise, max): (u64, u64)) -> Result<u64, Problem> {
+fn number(
+    found: Option<String>,
+    field: &'static str,
+    (otherwise, max): (u64, u64),
+) -> Result<u64, Problem> {
     let Some(text) = found else { return Ok(otherwise) };
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
@@ -36,7 +40,10 @@ fn undecodable(key: &RecordKey) -> Problem {
 }
 
 /// The content of a stored record.
-fn content<R: serde::de::DeserializeOwned>(key: &RecordKey, bytes: Option<&[u8]>) -> Result<Option<R>, Problem> {
+fn content<R: serde::de::DeserializeOwned>(
+    key: &RecordKey,
+    bytes: Option<&[u8]>,
+) -> Result<Option<R>, Problem> {
     let Some(bytes) = bytes else { return Ok(None) };
     let mut envelope: Value = serde_json::from_slice(bytes).map_err(|_| undecodable(key))?;
     let record = envelope.get_mut("record").map(Value::take).unwrap_or_default();
@@ -46,13 +53,18 @@ fn content<R: serde::de::DeserializeOwned>(key: &RecordKey, bytes: Option<&[u8]>
 async fn tail(app: &App, of: &Partition) -> Result<Tail, Problem> {
     let key = Tail::key(&tail_id());
     let found = app.engine.store().read(of, std::slice::from_ref(&key)).await;
-    let found = found.map_err(|failure| Problem::new("store_unavailable").detail(failure.to_string()))?;
+    let found =
+        found.map_err(|failure| Problem::new("store_unavailable").detail(failure.to_string()))?;
     let bytes = found.first().and_then(|found| found.value.as_deref());
     content(&key, bytes)?.ok_or_else(|| Problem::new("not_journaled"))
 }
 
 /// The entries after a place.
-async fn entries(app: &App, of: &Partition, (after, limit): (u64, usize)) -> Result<Vec<Entry>, Problem> {
+async fn entries(
+    app: &App,
+    of: &Partition,
+    (after, limit): (u64, usize),
+) -> Result<Vec<Entry>, Problem> {
     let mut scan = Scan::of(Entry::KIND, limit);
     scan.after = Some(RecordKey { kind: Kind::clone(&Entry::KIND), id: Entry::id(after) });
     let mut found = Vec::new();

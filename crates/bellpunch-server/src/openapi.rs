@@ -129,10 +129,15 @@ fn parameters(route: &Route) -> Vec<Value> {
             query("dry_run", json!({ "type": "boolean" }));
             query("owner", json!({ "type": "string" }));
         }
+        Action::Journal => {
+            query("after", json!({ "type": "integer", "minimum": 0, "default": 0 }));
+            query("limit", json!({ "type": "integer", "minimum": 1, "maximum": 1_000 }));
+            query("wait_ms", json!({ "type": "integer", "minimum": 0, "maximum": 30_000 }));
+        }
         Action::Batch
         | Action::Download(_)
         | Action::Outcome(_)
-        | Action::Journal
+        | Action::JournalLast
         | Action::Live
         | Action::Ready
         | Action::Metrics
@@ -150,6 +155,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         | Action::Batch
         | Action::Outcome(_)
         | Action::Journal
+        | Action::JournalLast
         | Action::Partitions
         | Action::Live
         | Action::Ready
@@ -283,6 +289,7 @@ fn described(route: &Route, schemas: &Schemas) -> (String, Option<Value>, Value)
             ("batch".to_owned(), Some(request), batch_reply(schemas))
         }
         Action::Journal
+        | Action::JournalLast
         | Action::Partitions
         | Action::Live
         | Action::Ready

@@ -45,9 +45,11 @@ pub(super) fn check(book: &mut Book) {
             }
         }
         None => {
-            findings.extend(book.all("entries").last().map(|last| {
-                finding(CHECK, last, "a tail that names the last entry", "no tail")
-            }));
+            findings.extend(
+                book.all("entries").last().map(|last| {
+                    finding(CHECK, last, "a tail that names the last entry", "no tail")
+                }),
+            );
         }
     }
     book.findings.extend(findings);

@@ -124,7 +124,8 @@ fn a_partition_keeps_its_journal_whoever_asks_and_gets_none_by_itself() {
 #[test]
 fn a_check_of_a_rate_limit_waits_for_no_journal() {
     let mut world = World::new(Journaling::FromStart);
-    let terms = json!({ "id": "p", "algorithm": "sliding_log", "limit": 5, "period_ns": 1_000_000_000 });
+    let terms =
+        json!({ "id": "p", "algorithm": "sliding_log", "limit": 5, "period_ns": 1_000_000_000 });
     assert_eq!(world.seqs(&[("policies.set", terms)]), [Some(1)], "its terms are entered");
     let before = world.asked.len();
     let check = ("policies.consume", json!({ "id": "p", "key": "k", "units": 1 }));
