@@ -4,9 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-/// The store of whoever names none.
-const DEFAULT_STORE: &str = "disk:./bellpunch-data";
-
 /// Checks, takes and records in one motion: quotas, rate limits, one-time tickets, uploads.
 #[derive(Debug, Parser)]
 #[command(name = "bellpunch", version, arg_required_else_help = true)]
@@ -63,8 +60,13 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Write all records as lines of JSON; payloads are files and are copied as such
     Export(ExportArgs),
-    /// Read an export into an unused folder
+    /// Read an export into an unused store, and compare what was written with the file; exit code 1
+    /// if anything differs
     Import(ImportArgs),
+    /// Print counts and a digest of all records, the same for equal content in any store
+    Digest(DigestArgs),
+    /// Make or bring up to date the tables of a PostgreSQL store; the others need none
+    Migrate(MigrateArgs),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -72,22 +74,30 @@ pub(crate) enum Command {
     },
 }
 
-/// How to serve. Settings come from defaults, then the file, then BELLPUNCH_* variables (with __
-/// between levels), then flags.
+/// Which store, and how it is reached. Settings come from defaults, then the file, then BELLPUNCH_*
+/// variables (with __ between levels), then flags.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// The configuration file [default: bellpunch.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The store (setting store.url): disk:PATH, postgres://…, redis://…, rediss://…,
+    /// redis+sentinel://…, redis+cluster://…; and memory:, which ends with its process
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// Any setting, for example store.timeout=5s
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+/// How to serve.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// The configuration file [default: bellpunch.toml, if there is one]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// The store, memory: or disk:PATH (setting store.url)
-    #[arg(long, value_name = "URL")]
-    pub(crate) store: Option<String>,
+    #[command(flatten)]
+    pub(crate) layers: StoreArgs,
     /// Address and port of the HTTP door (setting http.listen)
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
-    /// Any setting, for example http.timeout=5s
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
     /// Test configuration and store, and exit
     #[arg(long)]
     pub(crate) check: bool,
@@ -99,9 +109,8 @@ pub(crate) struct ServeArgs {
 /// Which store, and what of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// The store
-    #[arg(long, global = true, value_name = "URL", default_value = DEFAULT_STORE)]
-    pub(crate) store: String,
+    #[command(flatten)]
+    pub(crate) layers: StoreArgs,
     #[command(subcommand)]
     pub(crate) what: Inspect,
 }
@@ -145,10 +154,9 @@ pub(crate) enum Inspect {
 /// Which store to verify.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
-    /// The store
-    #[arg(long, value_name = "URL", default_value = DEFAULT_STORE)]
-    pub(crate) store: String,
-    /// The folder of the payloads [default: beside the store]
+    #[command(flatten)]
+    pub(crate) layers: StoreArgs,
+    /// The folder of the payloads (setting uploads.blobs) [default: beside the store]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) blobs: Option<String>,
     /// Judge what clients saw, instead of a store: exit code 0 PASS, 1 FAIL, 3 INCONCLUSIVE
@@ -159,9 +167,8 @@ pub(crate) struct VerifyArgs {
 /// Which store to export.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
-    /// The store; no server may have it open
-    #[arg(long, value_name = "URL", default_value = DEFAULT_STORE)]
-    pub(crate) store: String,
+    #[command(flatten)]
+    pub(crate) layers: StoreArgs,
     /// The file to make [default: stdout]
     pub(crate) file: Option<PathBuf>,
 }
@@ -169,9 +176,25 @@ pub(crate) struct ExportArgs {
 /// Where to import.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
-    /// The store; its partitions must be empty
-    #[arg(long, value_name = "URL", default_value = DEFAULT_STORE)]
-    pub(crate) store: String,
-    /// The export
+    #[command(flatten)]
+    pub(crate) layers: StoreArgs,
+    /// The export; the partitions that it names must be empty in the store
     pub(crate) file: PathBuf,
+}
+
+/// Which store to sum up.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DigestArgs {
+    #[command(flatten)]
+    pub(crate) layers: StoreArgs,
+}
+
+/// Which store to bring up to date.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MigrateArgs {
+    #[command(flatten)]
+    pub(crate) layers: StoreArgs,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) check: bool,
 }

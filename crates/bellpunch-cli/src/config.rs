@@ -6,29 +6,98 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use bellpunch::store::Risk;
 use bellpunch::{EngineConfig, Partition};
 use bellpunch_server::{Config, Size, Span};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::args::ServeArgs;
+use crate::args::{ServeArgs, StoreArgs};
 use crate::failure::Failure;
+use crate::secret;
 
 const PREFIX: &str = "BELLPUNCH_";
 const FILE: &str = "bellpunch.toml";
 
-/// Where records are kept.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// Where records are kept, and how a server of them is reached.
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StoreSettings {
     pub(crate) url: String,
+    /// A file that has the URL, so that its password is in no list of processes.
+    pub(crate) url_file: String,
     pub(crate) clock_skew_max: Span,
+    pub(crate) timeout: Span,
+    pub(crate) connections_max: usize,
+    /// The schema of the tables; the prefix of the keys.
+    pub(crate) schema: String,
+    accept_risk: String,
+    pub(crate) replicas_min: u32,
+    /// A file of certificates that sign the server's, as PEM.
+    pub(crate) root_certificates: String,
 }
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        let url = "disk:./bellpunch-data".to_owned();
-        Self { url, clock_skew_max: Span::milliseconds(500) }
+        Self {
+            url: "disk:./bellpunch-data".to_owned(),
+            url_file: String::new(),
+            clock_skew_max: Span::milliseconds(500),
+            timeout: Span::seconds(5),
+            connections_max: 8,
+            schema: "bellpunch".to_owned(),
+            accept_risk: String::new(),
+            replicas_min: 0,
+            root_certificates: String::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for StoreSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreSettings").field("url", &self.shown_url()).finish_non_exhaustive()
+    }
+}
+
+impl StoreSettings {
+    /// The URL as it may be shown.
+    pub(crate) fn shown_url(&self) -> String {
+        secret::redacted(&self.url)
+    }
+
+    /// The risk that the operator accepts by its name.
+    pub(crate) fn accepted(&self) -> Result<Option<Risk>, Failure> {
+        let risks = [Risk::LostOnCrash, Risk::LostOnFailover];
+        match self.accept_risk.as_str() {
+            "" => Ok(None),
+            name => risks.into_iter().find(|risk| risk.name() == name).map(Some).ok_or_else(|| {
+                let [crash, failover] = risks.map(Risk::name);
+                Failure::usage(format!(
+                    "store.accept_risk = {name:?}: write {crash} or {failover}, or nothing"
+                ))
+            }),
+        }
+    }
+
+    /// How far a decision's time may be ahead of the store's clock.
+    pub(crate) fn clock_skew_max_ns(&self) -> u64 {
+        u64::try_from(self.clock_skew_max.get().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Takes the URL from its file.
+    fn take_url(&mut self) -> Result<(), Failure> {
+        if self.url_file.is_empty() {
+            return Ok(());
+        }
+        let text = read_text(Path::new(&self.url_file))?;
+        let url = text.strip_suffix('\n').unwrap_or(&text);
+        let url = url.strip_suffix('\r').unwrap_or(url);
+        if url.is_empty() || url.contains(char::is_whitespace) {
+            let file = &self.url_file;
+            return Err(Failure::usage(format!("store.url_file = {file:?}: it is not one URL")));
+        }
+        url.clone_into(&mut self.url);
+        Ok(())
     }
 }
 
@@ -61,8 +130,17 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads all layers.
+    /// Reads all layers of a server.
     pub(crate) fn read(args: &ServeArgs) -> Result<Self, Failure> {
+        Self::of(&args.layers, args.listen.as_deref())
+    }
+
+    /// Reads all layers of a command that looks at a store.
+    pub(crate) fn of_store(args: &StoreArgs) -> Result<Self, Failure> {
+        Self::of(args, None)
+    }
+
+    fn of(args: &StoreArgs, listen: Option<&str>) -> Result<Self, Failure> {
         let mut layers = Layers::of_defaults()?;
         match &args.config {
             Some(path) => layers.file(path)?,
@@ -70,8 +148,10 @@ impl Settings {
             None => {}
         }
         layers.environment(variables())?;
-        layers.flags(args)?;
-        layers.settings()
+        layers.flags(args, listen)?;
+        let mut settings = layers.settings()?;
+        settings.store.take_url()?;
+        Ok(settings)
     }
 
     /// What a file of this text makes of the defaults, and then one variable.
@@ -95,6 +175,7 @@ impl Settings {
     pub(crate) fn shown(&self) -> String {
         let mut text = String::new();
         for (key, (value, origin)) in &self.origins {
+            let value = secret::of_setting(key, value);
             text.push_str(&format!("{key} = {value}  # {origin}\n"));
         }
         text
@@ -103,6 +184,7 @@ impl Settings {
     /// The same for programs.
     pub(crate) fn shown_json(&self) -> serde_json::Value {
         let each = self.origins.iter().map(|(key, (value, origin))| {
+            let value = secret::of_setting(key, value);
             (key.clone(), serde_json::json!({ "value": value, "origin": origin }))
         });
         serde_json::Value::Object(each.collect())
@@ -132,6 +214,7 @@ impl Settings {
             keep_outcomes: duration("idempotency.retention", self.server.idempotency.retention)?,
             clock_skew_max: duration("store.clock_skew_max", self.store.clock_skew_max)?,
             timeout: self.server.http.timeout.get(),
+            accept_risk: self.store.accepted()?,
             ..EngineConfig::default()
         })
     }
@@ -205,8 +288,13 @@ impl Layers {
     }
 
     fn text(&mut self, text: &str, origin: &str) -> Result<(), Failure> {
-        let table: Table =
-            text.parse().map_err(|cause| Failure::usage(format!("{origin}: {cause}")))?;
+        // Not the line itself: it may have a password.
+        let wrong = |cause: toml::de::Error| {
+            let before = cause.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count().saturating_add(1);
+            Failure::usage(format!("{origin}, line {line}: {}", cause.message()))
+        };
+        let table: Table = text.parse().map_err(wrong)?;
         let mut flat = Vec::new();
         flatten("", table, &mut flat);
         flat.into_iter().try_for_each(|(key, value)| self.set(&key, value, origin))
@@ -250,15 +338,17 @@ impl Layers {
         self.set(key, value, origin)
     }
 
-    fn flags(&mut self, args: &ServeArgs) -> Result<(), Failure> {
+    fn flags(&mut self, args: &StoreArgs, listen: Option<&str>) -> Result<(), Failure> {
         if let Some(url) = &args.store {
             self.set_text("store.url", url, "--store")?;
+            self.set_text("store.url_file", "", "--store")?;
         }
-        if let Some(address) = &args.listen {
+        if let Some(address) = listen {
             self.set_text("http.listen", address, "--listen")?;
         }
         for pair in &args.set {
             let Some((key, text)) = pair.split_once('=') else {
+                let pair = secret::redacted(pair);
                 return Err(Failure::usage(format!("--set {pair}: write KEY=VALUE")));
             };
             self.set_text(key, text, "--set")?;
@@ -267,6 +357,7 @@ impl Layers {
     }
 
     fn settings(self) -> Result<Settings, Failure> {
+        self.one_url()?;
         let mut table = Table::new();
         for (key, (value, _)) in &self.0 {
             let (section, name) = key.split_once('.').unwrap_or(("", key));
@@ -284,13 +375,28 @@ impl Layers {
         Ok(Settings { server, store, engine, origins: self.0 })
     }
 
+    /// A URL is set once: as such, or by its file.
+    fn one_url(&self) -> Result<(), Failure> {
+        let file = self.0.get("store.url_file");
+        let file = file.filter(|(value, _)| value.as_str().is_some_and(|file| !file.is_empty()));
+        let url = self.0.get("store.url").filter(|(_, origin)| origin != "default");
+        match (url, file) {
+            (Some((_, url)), Some((_, file))) => Err(Failure::usage(format!(
+                "store.url ({url}) and store.url_file ({file}) are both set: keep one"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     fn wrong(&self, section: &str, cause: &toml::de::Error) -> Failure {
         // Defaults are legal, so what is wrong was set: name where.
         let set: Vec<String> = self
             .0
             .iter()
             .filter(|(key, (_, origin))| key.starts_with(section) && origin != "default")
-            .map(|(key, (value, origin))| format!("{key} = {value} ({origin})"))
+            .map(|(key, (value, origin))| {
+                format!("{key} = {} ({origin})", secret::of_setting(key, value))
+            })
             .collect();
         Failure::usage(format!("{}; set were: {}", cause.message(), set.join(", ")))
     }

@@ -8,12 +8,18 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::args::{Form, Inspect, InspectArgs};
+use crate::config::Settings;
 use crate::failure::Failure;
 use crate::stores::{self, Opened, Walk, of_store};
 
 pub(crate) fn run(args: &InspectArgs, form: Form) -> Result<ExitCode, Failure> {
-    let opened = stores::open_existing(&args.store)?;
-    let found = crate::serve::runtime()?.block_on(look(&opened, &args.what, form));
+    let settings = Settings::of_store(&args.layers)?.store;
+    let (found, opened) = crate::serve::runtime()?.block_on(async {
+        let opened = stores::open_existing(&settings).await?;
+        let found = look(&opened, &args.what, form).await;
+        opened.hang_up().await;
+        Ok::<_, Failure>((found, opened))
+    })?;
     opened.close();
     found
 }

@@ -13,10 +13,13 @@ use clap::Parser as _;
 
 mod args;
 mod config;
+mod digest;
 mod failure;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod inspect;
+mod migrate;
+mod secret;
 mod serve;
 mod stores;
 mod transfer;
@@ -45,8 +48,10 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Serve(options) => serve::run(&options, form),
         Command::Inspect(options) => inspect::run(&options, form),
         Command::Verify(options) => verify::run(&options, form, noise),
-        Command::Export(options) => transfer::export(&options, noise),
-        Command::Import(options) => transfer::import(&options, noise),
+        Command::Export(options) => transfer::export(&options, form, noise),
+        Command::Import(options) => transfer::import(&options, form, noise),
+        Command::Digest(options) => digest::run(&options, form, noise),
+        Command::Migrate(options) => migrate::run(&options),
         Command::Completions { shell } => {
             use clap::CommandFactory as _;
             let mut command = Args::command();
@@ -61,4 +66,10 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     written.map_err(|cause| Failure::could_not_run(format!("stdout cannot be written: {cause}")))
+}
+
+/// Says something beside the result.
+pub(crate) fn remark(text: &str) {
+    // Nobody can be told that telling failed.
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -3,15 +3,16 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use bellpunch::store::BlobStore;
 use bellpunch::{Engine, SystemClock};
-use bellpunch_server::{Components, ServeError};
+use bellpunch_server::{Components, LogLevel, ServeError};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::args::{Form, ServeArgs};
 use crate::config::Settings;
 use crate::failure::Failure;
-use crate::stores;
+use crate::stores::{self, Opened};
 
 /// How long threads may take to end.
 const SHUTDOWN: std::time::Duration = std::time::Duration::from_millis(500);
@@ -33,17 +34,18 @@ pub(crate) fn run(args: &ServeArgs, form: Form) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let opened = stores::open(&settings.store)?;
-    let blobs = opened.open_blobs(&settings.server.uploads.blobs)?;
     let engine_config = settings.engine_config()?;
+    let runtime = runtime()?;
+    let (opened, blobs) = runtime.block_on(open(&settings))?;
     if args.check {
+        runtime.block_on(opened.hang_up());
+        opened.close();
         crate::print("configuration and store are in order\n")?;
         return Ok(ExitCode::SUCCESS);
     }
     if settings.server.http.listen == "off" {
         return Err(Failure::usage("http.listen = \"off\" closes the only door there is"));
     }
-    let runtime = runtime()?;
     let served = runtime.block_on(async {
         let engine =
             Engine::start(Arc::clone(&opened.store), Arc::new(SystemClock::new()), engine_config);
@@ -60,10 +62,22 @@ pub(crate) fn run(args: &ServeArgs, form: Form) -> Result<ExitCode, Failure> {
             Err(error) => Err(Failure::could_not_run(error.to_string())),
         }
     });
+    runtime.block_on(opened.hang_up());
     // What was accepted is answered, or its time is over: nothing is waited for any more.
     runtime.shutdown_timeout(SHUTDOWN);
     opened.close();
     served
+}
+
+/// Opens the store, looks whether it is what it says, and opens the payloads.
+async fn open(settings: &Settings) -> Result<(Opened, Arc<dyn BlobStore>), Failure> {
+    let opened = stores::open(&settings.store).await?;
+    stores::probe(&opened).await?;
+    let blobs = opened.open_blobs(&settings.server.uploads.blobs)?;
+    if opened.is_remote() && settings.server.uploads.blobs.is_empty() {
+        bellpunch_server::log(&settings.server.log, LogLevel::Warn, stores::NO_BLOBS);
+    }
+    Ok((opened, blobs))
 }
 
 /// SIGXFSZ: 25 wherever Bellpunch is built, except on MIPS.

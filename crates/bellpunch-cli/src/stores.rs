@@ -3,14 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bellpunch::store::probe::ProbeError;
 use bellpunch::store::{
-    BlobStore, MemoryBlobs, MemoryConfig, MemoryStore, Scan, Show, Store, Versioned,
+    BlobStore, MemoryBlobs, MemoryConfig, MemoryStore, Scan, Sharing, Show, Store, Versioned,
 };
-use bellpunch::{Floor, Kind, Partition, RecordKey, SystemClock};
+use bellpunch::{BlobName, Floor, Kind, Partition, RecordKey, SystemClock};
 use bellpunch_disk::{DiskBlobs, DiskConfig, DiskStore, OpenError, OpenErrorKind};
 
 use crate::config::StoreSettings;
 use crate::failure::Failure;
+
+mod remote;
+
+use remote::{Engine, Remote};
+pub(crate) use remote::{NOTHING, Work, migrate};
 
 /// Records that one page of a walk has.
 const PAGE: usize = 500;
@@ -18,12 +24,17 @@ const PAGE: usize = 500;
 /// Bytes of payloads that a memory store keeps.
 const MEMORY_BLOBS_MAX: usize = 1 << 30;
 
+/// Why there are no payloads.
+pub(crate) const NO_BLOBS: &str =
+    "payloads are not set up: set uploads.blobs to a folder that all nodes share";
+
 /// A store that was opened, and where it is if it is a folder.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) folder: Option<PathBuf>,
     disk: Option<Arc<DiskStore>>,
+    remote: Option<Remote>,
 }
 
 impl Opened {
@@ -44,14 +55,30 @@ impl Opened {
         })
     }
 
-    /// Opens where payloads are kept: in memory, or in that folder.
+    /// Opens where payloads are kept: in memory, or in that folder. A folder of this node alone is
+    /// none: another node would not find what was published here.
     pub(crate) fn open_blobs(&self, setting: &str) -> Result<Arc<dyn BlobStore>, Failure> {
         let clock = Arc::new(SystemClock::new());
         let Some(folder) = self.blobs(setting) else {
+            if self.remote.is_some() {
+                return Ok(Arc::new(NoBlobs));
+            }
             return Ok(Arc::new(MemoryBlobs::new(clock, MEMORY_BLOBS_MAX)));
         };
         let blobs = DiskBlobs::open(&folder, clock).map_err(|error| of_open(&error))?;
         Ok(Arc::new(blobs))
+    }
+
+    /// Whether it is on a server, where other nodes write too.
+    pub(crate) const fn is_remote(&self) -> bool {
+        self.remote.is_some()
+    }
+
+    /// Hangs up, on the runtime that the store was opened on.
+    pub(crate) async fn hang_up(&self) {
+        if let Some(remote) = &self.remote {
+            remote.close().await;
+        }
     }
 
     /// Ends the store in order.
@@ -62,18 +89,33 @@ impl Opened {
     }
 }
 
-enum Place {
+/// Where a URL says that a store is.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// In this process.
     Memory,
+    /// In a folder.
     Folder(PathBuf),
+    /// On a server.
+    Server(Engine),
 }
 
-fn place(url: &str) -> Result<Place, Failure> {
+/// Where a URL says that a store is.
+pub(crate) fn place(settings: &StoreSettings) -> Result<Place, Failure> {
+    let url = &settings.url;
+    if let Some((scheme, _)) = url.split_once("://")
+        && let Some(engine) = Engine::of_scheme(scheme)
+    {
+        return Ok(Place::Server(engine));
+    }
     match url.split_once(':') {
         Some(("memory", "")) => Ok(Place::Memory),
         Some(("disk", path)) if !path.is_empty() => Ok(Place::Folder(PathBuf::from(path))),
-        Some(_) | None => {
-            Err(Failure::usage(format!("store.url = {url:?}: write memory: or disk:PATH")))
-        }
+        Some(_) | None => Err(Failure::usage(format!(
+            "store.url = {:?}: write disk:PATH, memory:, postgres://HOST/DATABASE or \
+             redis://HOST/NUMBER",
+            settings.shown_url()
+        ))),
     }
 }
 
@@ -88,40 +130,106 @@ fn of_open(error: &OpenError) -> Failure {
     }
 }
 
-/// Opens the store of a URL; makes its folder if there is none.
-pub(crate) fn open(settings: &StoreSettings) -> Result<Opened, Failure> {
+/// Opens the store of the settings; makes its folder if there is none.
+pub(crate) async fn open(settings: &StoreSettings) -> Result<Opened, Failure> {
     let clock = Arc::new(SystemClock::new());
-    let skew = settings.clock_skew_max.get().as_nanos();
-    let clock_skew_max_ns = u64::try_from(skew).unwrap_or(u64::MAX);
-    match place(&settings.url)? {
+    let clock_skew_max_ns = settings.clock_skew_max_ns();
+    match place(settings)? {
         Place::Memory => {
             let config = MemoryConfig { clock_skew_max_ns, ..MemoryConfig::default() };
             let store = Arc::new(MemoryStore::new(clock, config));
-            Ok(Opened { store, folder: None, disk: None })
+            Ok(Opened { store, folder: None, disk: None, remote: None })
         }
         Place::Folder(folder) => {
             let config = DiskConfig { clock_skew_max_ns, ..DiskConfig::new(&folder) };
             let disk = DiskStore::open(&config, clock).map_err(|error| of_open(&error))?;
             let disk = Arc::new(disk);
             let store = Arc::clone(&disk) as Arc<dyn Store>;
-            Ok(Opened { store, folder: Some(folder), disk: Some(disk) })
+            Ok(Opened { store, folder: Some(folder), disk: Some(disk), remote: None })
+        }
+        Place::Server(engine) => {
+            let (store, remote) = remote::connect(engine, settings).await?;
+            Ok(Opened { store, folder: None, disk: None, remote: Some(remote) })
         }
     }
 }
 
 /// Opens a store that is there already: to look into one must not make it.
-pub(crate) fn open_existing(url: &str) -> Result<Opened, Failure> {
-    match place(url)? {
+pub(crate) async fn open_existing(settings: &StoreSettings) -> Result<Opened, Failure> {
+    match place(settings)? {
         Place::Memory => {
-            Err(Failure::usage("a memory store ends with its process: name one as disk:PATH"))
+            return Err(Failure::usage(
+                "a memory store ends with its process: name one as disk:PATH",
+            ));
         }
-        Place::Folder(folder) if !is_used(&folder) => Err(Failure::could_not_run(format!(
-            "there is no store in {}: name its folder with --store disk:PATH",
-            folder.display()
-        ))),
-        Place::Folder(_) => {
-            open(&StoreSettings { url: url.to_owned(), ..StoreSettings::default() })
+        Place::Folder(folder) if !is_used(&folder) => {
+            return Err(Failure::could_not_run(format!(
+                "there is no store in {}: name its folder with --store disk:PATH",
+                folder.display()
+            )));
         }
+        Place::Server(engine) if !remote::exists(engine, settings).await? => {
+            return Err(Failure::could_not_run(format!(
+                "there is no store at {}: is that its database, and store.schema its name?",
+                settings.shown_url()
+            )));
+        }
+        Place::Folder(_) | Place::Server(_) => {}
+    }
+    open(settings).await
+}
+
+/// Looks whether a store that others write too is what it says, before it is trusted.
+pub(crate) async fn probe(opened: &Opened) -> Result<(), Failure> {
+    if opened.store.properties().sharing == Sharing::Exclusive {
+        return Ok(());
+    }
+    match bellpunch::store::probe::probe(&*opened.store, crate::transfer::random()).await {
+        Ok(()) => Ok(()),
+        Err(ProbeError::Lie(lie)) => Err(Failure::unsafe_to_run(lie.to_string())),
+        Err(ProbeError::Failed(failure)) => Err(of_store(&failure)),
+        Err(other) => Err(Failure::could_not_run(other.to_string())),
+    }
+}
+
+/// What stands where payloads would be, if the operator named no folder that all nodes share: each
+/// use is an error that says so.
+#[derive(Debug)]
+struct NoBlobs;
+
+impl NoBlobs {
+    fn refuse<T>() -> Result<T, bellpunch::store::Failure> {
+        let kind = bellpunch::store::FailureKind::Unavailable;
+        Err(bellpunch::store::Failure::new(kind, NO_BLOBS))
+    }
+}
+
+impl BlobStore for NoBlobs {
+    fn create(
+        &self,
+        _: &BlobName,
+    ) -> Result<Box<dyn bellpunch::store::BlobWriter>, bellpunch::store::Failure> {
+        Self::refuse()
+    }
+
+    fn open(
+        &self,
+        _: &BlobName,
+    ) -> Result<Option<Box<dyn bellpunch::store::BlobReader>>, bellpunch::store::Failure> {
+        Self::refuse()
+    }
+
+    fn remove(&self, _: &BlobName) -> Result<(), bellpunch::store::Failure> {
+        Self::refuse()
+    }
+
+    /// None: there is nothing to sweep.
+    fn list(
+        &self,
+        _: Option<&BlobName>,
+        _: usize,
+    ) -> Result<Vec<bellpunch::store::StoredBlob>, bellpunch::store::Failure> {
+        Ok(Vec::new())
     }
 }
 
@@ -133,13 +241,14 @@ pub(crate) fn of_store(failure: &bellpunch::store::Failure) -> Failure {
     Failure::could_not_run(format!("the store cannot be read: {failure}"))
 }
 
-/// The names of all partitions, in order.
+/// The names of all partitions, in order; that of the stores' self-test is nobody's data.
 pub(crate) async fn partitions(store: &dyn Store) -> Result<Vec<Partition>, Failure> {
     let mut all: Vec<Partition> = Vec::new();
     loop {
         let page = store.partitions(all.last(), PAGE).await.map_err(|f| of_store(&f))?;
         all.extend(page.partitions);
         if !page.more {
+            all.retain(|name| name.as_str() != bellpunch::store::probe::PARTITION);
             return Ok(all);
         }
     }

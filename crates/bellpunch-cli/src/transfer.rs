@@ -1,18 +1,20 @@
-//! `bellpunch export` and `import`: all records as lines of JSON.
+//! `bellpunch export` and `import`: all records as lines of JSON, from any store to any other.
 //!
-//! Invariant: what was exported is read as of one instant, since the folder is locked; what is
-//! imported was counted first, and goes into empty partitions only, so that no record is ever
-//! written over and no version falls: what was deleted goes on at its version, too.
+//! Invariant: what was exported of a partition is read as of one instant (see the
+//! [digest](crate::digest)); what is imported was counted first, and goes into empty partitions only,
+//! so that no record is ever written over and no version falls: what was deleted goes on at its
+//! version, too. At its end an import reads what it wrote and compares it with the file: that the
+//! store acknowledged it all is no proof that it is there.
 //!
 //! The first line names the format and the last one counts those between: a file that was cut is
-//! refused. Between them, each partition's records come first, in order of kind and id; one without
-//! `stored` was deleted. After them, a line with `floor` says for a kind at which version a record
-//! that is not there begins, and `at` from which time on it is decided on (since format 2; in
-//! format 1 from any). Payloads are files of their own and are copied as such.
+//! refused. Between them, partitions are in order, and of each its records come first, in order of
+//! kind and id; one without `stored` was deleted. After them, a line with `floor` says for a kind at
+//! which version a record that is not there begins, and `at` from which time on it is decided on
+//! (since format 2; in format 1 from any). Payloads are files of their own and are copied as such.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, IsTerminal as _, Write};
+use std::io::{BufRead, BufReader, BufWriter, IsTerminal as _, Seek as _, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,10 +28,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::args::{ExportArgs, ImportArgs, Noise};
-use crate::config::StoreSettings;
+use crate::args::{ExportArgs, Form, ImportArgs, Noise};
+use crate::config::Settings;
+use crate::digest::{self, Settling, Total};
 use crate::failure::Failure;
-use crate::stores::{self, Opened, Walk, of_store};
+use crate::stores::{self, Walk};
+
+mod compare;
+
+pub(crate) use compare::Compared;
+use compare::compare;
 
 /// The format that this release writes, and the newest it reads.
 const FORMAT: u32 = 2;
@@ -37,6 +45,10 @@ const FORMAT: u32 = 2;
 const BATCH: usize = 500;
 /// Bytes of one commit of an import.
 const BATCH_BYTES: usize = 4 << 20;
+/// Bytes of a record beside its name and its content.
+const RECORD_BYTES: usize = 160;
+/// How often a commit whose reply was lost is sent.
+const SENDS_MAX: usize = 5;
 /// The longest line that is read.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
@@ -58,8 +70,13 @@ struct Line<'a> {
     at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sweep_at: Option<Timestamp>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "there", skip_serializing_if = "Option::is_none")]
     stored: Option<&'a RawValue>,
+}
+
+/// Content that is there: `null` is one, too.
+fn there<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 #[derive(Deserialize, Serialize)]
@@ -86,12 +103,16 @@ impl Item<'_> {
         }
     }
 
-    /// Bytes of its content.
+    /// Bytes that it has in a commit, or somewhat more.
     fn bytes(&self) -> usize {
-        match self {
-            Self::Record(line) => line.stored.map_or(0, |stored| stored.get().len()),
-            Self::Floor(_) => 0,
-        }
+        let (name, content) = match self {
+            Self::Record(line) => {
+                let content = line.stored.map_or(0, |stored| stored.get().len());
+                (line.kind.len().saturating_add(line.id.len()), content)
+            }
+            Self::Floor(line) => (line.kind.len(), 0),
+        };
+        name.saturating_add(content).saturating_add(RECORD_BYTES)
     }
 }
 
@@ -117,25 +138,79 @@ pub(crate) fn progress(noise: Noise, length: Option<u64>) -> ProgressBar {
     }
 }
 
-pub(crate) fn export(args: &ExportArgs, noise: Noise) -> Result<ExitCode, Failure> {
-    let opened = stores::open_existing(&args.store)?;
-    let written = crate::serve::runtime()?.block_on(async {
-        match &args.file {
-            None => export_to(&opened, &mut std::io::stdout().lock(), noise).await,
-            Some(path) => {
-                let file = File::create_new(path).map_err(|cause| {
-                    let path = path.display();
-                    Failure::could_not_run(format!("{path} cannot be made: {cause}"))
-                })?;
-                let mut file = BufWriter::new(file);
-                export_to(&opened, &mut file, noise).await?;
-                let file = file.into_inner().map_err(|error| of_writing(&error.into_error()))?;
-                file.sync_all().map_err(|cause| of_writing(&cause))
-            }
-        }
-    });
+/// Where an export goes.
+trait Out: Write {
+    /// Where it is now, if it can go back.
+    fn mark(&mut self) -> std::io::Result<Option<u64>>;
+
+    /// Forgets what was written after a mark.
+    fn back_to(&mut self, mark: u64) -> std::io::Result<()>;
+}
+
+impl Out for BufWriter<File> {
+    fn mark(&mut self) -> std::io::Result<Option<u64>> {
+        self.stream_position().map(Some)
+    }
+
+    fn back_to(&mut self, mark: u64) -> std::io::Result<()> {
+        self.seek(std::io::SeekFrom::Start(mark))?;
+        self.get_mut().set_len(mark)
+    }
+}
+
+impl Out for std::io::StdoutLock<'_> {
+    fn mark(&mut self) -> std::io::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    fn back_to(&mut self, _: u64) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl Out for Vec<u8> {
+    fn mark(&mut self) -> std::io::Result<Option<u64>> {
+        Ok(u64::try_from(self.len()).ok())
+    }
+
+    fn back_to(&mut self, mark: u64) -> std::io::Result<()> {
+        self.truncate(usize::try_from(mark).unwrap_or(usize::MAX));
+        Ok(())
+    }
+}
+
+pub(crate) fn export(args: &ExportArgs, form: Form, noise: Noise) -> Result<ExitCode, Failure> {
+    let settings = Settings::of_store(&args.layers)?.store;
+    let (written, opened) = crate::serve::runtime()?.block_on(async {
+        let opened = stores::open_existing(&settings).await?;
+        let bar = progress(noise, opened.report().map(|report| report.records));
+        let written = match &args.file {
+            None => export_to(&*opened.store, &mut std::io::stdout().lock(), bar).await,
+            Some(path) => export_file(&*opened.store, path, bar).await,
+        };
+        opened.hang_up().await;
+        Ok::<_, Failure>((written, opened))
+    })?;
     opened.close();
-    written.map(|()| ExitCode::SUCCESS)
+    let told = written?.told("exported", form);
+    match &args.file {
+        Some(_) => crate::print(&told)?,
+        // Stdout is the export.
+        None if noise == Noise::Progress => crate::remark(&told),
+        None => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn export_file(store: &dyn Store, path: &Path, bar: ProgressBar) -> Result<Total, Failure> {
+    let file = File::create_new(path).map_err(|cause| {
+        Failure::could_not_run(format!("{} cannot be made: {cause}", path.display()))
+    })?;
+    let mut file = BufWriter::new(file);
+    let total = export_to(store, &mut file, bar).await?;
+    let file = file.into_inner().map_err(|error| of_writing(&error.into_error()))?;
+    file.sync_all().map_err(|cause| of_writing(&cause))?;
+    Ok(total)
 }
 
 fn of_writing(cause: &std::io::Error) -> Failure {
@@ -149,44 +224,64 @@ fn put(out: &mut impl Write, line: &impl Serialize) -> Result<(), Failure> {
     out.write_all(&text).map_err(|cause| of_writing(&cause))
 }
 
-async fn export_to(opened: &Opened, out: &mut impl Write, noise: Noise) -> Result<(), Failure> {
-    let bar = progress(noise, opened.report().map(|report| report.records));
-    export_store(&*opened.store, out, bar).await
-}
-
-async fn export_store(
+async fn export_to(
     store: &dyn Store,
-    out: &mut impl Write,
+    out: &mut impl Out,
     bar: ProgressBar,
-) -> Result<(), Failure> {
+) -> Result<Total, Failure> {
     let (release, at) = (env!("CARGO_PKG_VERSION").to_owned(), SystemClock::new().now());
     put(out, &Head { bellpunch_export: FORMAT, release, at })?;
-    let mut records = 0_u64;
+    let mut total = Total::default();
     for partition in stores::partitions(store).await? {
-        let mut walk = Walk::new(store, &partition, None).with_removed();
-        loop {
-            let page = walk.page().await?;
-            if page.is_empty() {
-                break;
-            }
-            for (key, record) in page {
-                put(out, &line(&partition, &key, &record)?)?;
-                records = records.saturating_add(1);
-                bar.inc(1);
-            }
-        }
-        // After the records: while they are put back, those that are absent are at version 0.
-        for (kind, floor) in walk.floors {
-            let (partition, kind) = (partition.clone(), kind.name().to_owned());
-            let Floor { version: floor, at } = floor;
-            put(out, &FloorLine { partition, kind, floor, at })?;
-            records = records.saturating_add(1);
-        }
+        total.add(&export_partition(store, &partition, (out, &bar)).await?);
     }
-    put(out, &Foot { records })?;
+    put(out, &Foot { records: total.items() })?;
     out.flush().map_err(|cause| of_writing(&cause))?;
     bar.finish_and_clear();
-    Ok(())
+    Ok(total)
+}
+
+/// Writes a partition as of one instant. If others write it too, it is written again until it was
+/// read twice alike.
+async fn export_partition(
+    store: &dyn Store,
+    partition: &Partition,
+    (out, bar): (&mut impl Out, &ProgressBar),
+) -> Result<digest::Sum, Failure> {
+    let mut settling = Settling::of(store, partition);
+    let mark = out.mark().map_err(|cause| of_writing(&cause))?;
+    loop {
+        // What cannot go back is written by the second pass alone.
+        let passes = settling.passes();
+        let silent = settling.is_shared() && mark.is_none() && passes == 0;
+        match mark {
+            Some(mark) if passes != 0 => out.back_to(mark).map_err(|cause| of_writing(&cause))?,
+            None if 1 < passes => return Err(settling.written()),
+            Some(_) | None => {}
+        }
+        let sum = digest::pass(store, partition, |item| {
+            if silent {
+                return Ok(());
+            }
+            bar.inc(1);
+            match item {
+                digest::Item::Record(key, record) => put(out, &line(partition, key, record)?),
+                digest::Item::Floor(kind, floor) => put(
+                    out,
+                    &FloorLine {
+                        partition: partition.clone(),
+                        kind: kind.name().to_owned(),
+                        floor: floor.version,
+                        at: floor.at,
+                    },
+                ),
+            }
+        });
+        let sum = sum.await?;
+        if settling.settled(sum)? {
+            return Ok(sum);
+        }
+    }
 }
 
 fn line<'a>(
@@ -306,37 +401,89 @@ impl<'p, F: BufRead> Reader<'p, F> {
     }
 }
 
-pub(crate) fn import(args: &ImportArgs, noise: Noise) -> Result<ExitCode, Failure> {
+pub(crate) fn import(args: &ImportArgs, form: Form, noise: Noise) -> Result<ExitCode, Failure> {
+    let settings = Settings::of_store(&args.layers)?.store;
     // All of it is read before any of it is written.
-    let (records, partitions) = survey(Reader::open(&args.file)?)?;
-    let settings = StoreSettings { url: args.store.clone(), ..StoreSettings::default() };
-    let opened = stores::open(&settings)?;
-    let imported = crate::serve::runtime()?.block_on(async {
-        refuse_used(&*opened.store, &partitions).await?;
-        let reader = Reader::open(&args.file)?;
-        import_from(&*opened.store, reader, progress(noise, Some(records))).await
-    });
+    let survey = survey(Reader::open(&args.file)?)?;
+    let (imported, opened) = crate::serve::runtime()?.block_on(async {
+        let opened = stores::open(&settings).await?;
+        let imported = import_file(&*opened.store, &args.file, (&survey, noise)).await;
+        opened.hang_up().await;
+        Ok::<_, Failure>((imported, opened))
+    })?;
     opened.close();
-    imported.map(|()| ExitCode::SUCCESS)
+    let compared = imported?;
+    crate::print(&compared.told(form))?;
+    Ok(if compared.is_equal() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn survey(mut reader: Reader<'_, impl BufRead>) -> Result<(u64, BTreeSet<Partition>), Failure> {
-    let (mut records, mut partitions) = (0_u64, BTreeSet::new());
-    while let Some(item) = reader.item(records)? {
-        if !partitions.contains(item.partition()) {
-            partitions.insert(item.partition().clone());
+async fn import_file(
+    store: &dyn Store,
+    path: &Path,
+    (survey, noise): (&Survey, Noise),
+) -> Result<Compared, Failure> {
+    refuse_used(store, survey).await?;
+    import_from(store, Reader::open(path)?, progress(noise, Some(survey.items))).await?;
+    let bar = progress(noise, Some(survey.items));
+    compare(store, Reader::open(path)?, (survey, &bar)).await
+}
+
+/// What a file says, before any of it is written.
+#[derive(Default)]
+struct Survey {
+    items: u64,
+    /// What purged records left, by partition and kind.
+    floors: BTreeMap<Partition, BTreeMap<Kind, Floor>>,
+}
+
+/// Counts what a file has, and makes sure that it is in order: each record once.
+fn survey(mut reader: Reader<'_, impl BufRead>) -> Result<Survey, Failure> {
+    let (mut survey, mut before) = (Survey::default(), None);
+    while let Some(item) = reader.item(survey.items)? {
+        survey.items = survey.items.saturating_add(1);
+        let place = Place::of(&item);
+        let floors = survey.floors.entry(item.partition().clone()).or_default();
+        if let Item::Floor(line) = &item {
+            let floor = Floor { version: line.floor, at: line.at };
+            floors.insert(Kind::named(&line.kind), floor);
         }
-        records = records.saturating_add(1);
+        if before.is_some_and(|before| place <= before) {
+            return Err(reader.wrong("it is out of order: this is no whole export"));
+        }
+        before = Some(place);
     }
-    Ok((records, partitions))
+    Ok(survey)
 }
 
-async fn refuse_used(store: &dyn Store, partitions: &BTreeSet<Partition>) -> Result<(), Failure> {
-    for partition in partitions {
+/// Where a line stands.
+#[derive(Eq, Ord, PartialEq, PartialOrd)]
+struct Place {
+    partition: Partition,
+    floor: bool,
+    kind: String,
+    id: String,
+}
+
+impl Place {
+    fn of(item: &Item<'_>) -> Self {
+        let partition = item.partition().clone();
+        match item {
+            Item::Record(Line { kind, id, .. }) => {
+                Self { partition, floor: false, kind: kind.clone(), id: id.clone() }
+            }
+            Item::Floor(line) => {
+                Self { partition, floor: true, kind: line.kind.clone(), id: String::new() }
+            }
+        }
+    }
+}
+
+async fn refuse_used(store: &dyn Store, survey: &Survey) -> Result<(), Failure> {
+    for partition in survey.floors.keys() {
         let mut walk = Walk::new(store, partition, None).with_removed();
         if !walk.page().await?.is_empty() || !walk.floors.is_empty() {
             return Err(Failure::unsafe_to_run(format!(
-                "partition {partition} is not empty: import into an unused folder"
+                "partition {partition} is not empty: import into an unused store"
             )));
         }
     }
@@ -348,12 +495,14 @@ async fn import_from(
     mut reader: Reader<'_, impl BufRead>,
     bar: ProgressBar,
 ) -> Result<(), Failure> {
+    let properties = store.properties();
+    let room = (BATCH.min(properties.records_max), BATCH_BYTES.min(properties.bytes_max));
     let mut batch = Batch::default();
     let mut records = 0_u64;
     while let Some(item) = reader.item(records)? {
         records = records.saturating_add(1);
         bar.inc(1);
-        if batch.is_full(&item) {
+        if batch.is_full(&item, room) {
             std::mem::take(&mut batch).commit(store).await?;
         }
         batch.add(&item);
@@ -372,11 +521,11 @@ struct Batch {
 }
 
 impl Batch {
-    fn is_full(&self, item: &Item<'_>) -> bool {
+    fn is_full(&self, item: &Item<'_>, (records_max, bytes_max): (usize, usize)) -> bool {
         let partition = item.partition();
         self.partition.as_ref().is_some_and(|ours| ours != partition)
-            || BATCH <= self.writes.len()
-            || BATCH_BYTES < self.bytes.saturating_add(item.bytes())
+            || records_max <= self.writes.len()
+            || bytes_max < self.bytes.saturating_add(item.bytes())
     }
 
     fn add(&mut self, item: &Item<'_>) {
@@ -415,35 +564,54 @@ impl Batch {
             preconditions: self.writes.iter().map(absent).collect(),
             writes: self.writes,
         };
-        match store.commit(vec![Arc::new(commit)]).await.pop() {
-            Some(CommitResult::Committed { .. }) => Ok(()),
-            Some(CommitResult::Failed(failure)) => Err(of_store(&failure)),
-            other => Err(Failure::could_not_run(format!(
-                "the import did not finish ({other:?}): begin again in an unused folder"
-            ))),
+        let commit = Arc::new(commit);
+        let mut result = None;
+        // The same commit sent again is known by its id.
+        for _ in 0..SENDS_MAX {
+            result = store.commit(vec![Arc::clone(&commit)]).await.pop();
+            if !matches!(result, Some(CommitResult::Unknown)) {
+                break;
+            }
         }
+        let why = match result {
+            Some(CommitResult::Committed { .. }) => return Ok(()),
+            Some(CommitResult::Failed(failure)) => failure.to_string(),
+            Some(CommitResult::Conflict { .. }) => "somebody else writes there".to_owned(),
+            Some(CommitResult::ClockAhead { .. }) => {
+                "this machine's clock is ahead of the store's".to_owned()
+            }
+            _ => "the store's replies were lost".to_owned(),
+        };
+        Err(Failure::could_not_run(format!(
+            "the import did not finish: {why}. Begin again in an unused store"
+        )))
     }
 }
 
-fn random() -> u128 {
+/// Random bits, of the operating system.
+pub(crate) fn random() -> u128 {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the operating system has random bits");
     u128::from_le_bytes(bytes)
 }
 
 /// Imports a file of these bytes into a store that is empty, if it is one.
-#[cfg(feature = "fuzzing")]
-pub(crate) async fn import_bytes(store: &dyn Store, bytes: &[u8]) -> Result<(), Failure> {
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) async fn import_bytes(store: &dyn Store, bytes: &[u8]) -> Result<Compared, Failure> {
     let path = Path::new("a file");
-    let (_, partitions) = survey(Reader::of(path, bytes)?)?;
-    refuse_used(store, &partitions).await?;
-    import_from(store, Reader::of(path, bytes)?, ProgressBar::hidden()).await
+    let survey = survey(Reader::of(path, bytes)?)?;
+    refuse_used(store, &survey).await?;
+    import_from(store, Reader::of(path, bytes)?, ProgressBar::hidden()).await?;
+    compare(store, Reader::of(path, bytes)?, (&survey, &ProgressBar::hidden())).await
 }
 
 /// What a store is exported as.
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) async fn export_bytes(store: &dyn Store) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    export_store(store, &mut bytes, ProgressBar::hidden()).await?;
+    export_to(store, &mut bytes, ProgressBar::hidden()).await?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

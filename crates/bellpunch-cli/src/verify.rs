@@ -8,13 +8,15 @@
 use std::process::ExitCode;
 
 use bellpunch::audit::{Finding, Stored, audit};
-use bellpunch::store::{Clock as _, Versioned};
+use bellpunch::store::{Clock as _, Store, Versioned};
 use bellpunch::{Partition, RecordKey, SystemClock, Version};
 use serde_json::json;
 
 use crate::args::{Form, Noise, VerifyArgs};
+use crate::config::Settings;
+use crate::digest::{self, Item, Settling};
 use crate::failure::Failure;
-use crate::stores::{self, Opened, Walk};
+use crate::stores::{self, Opened};
 use crate::transfer::progress;
 
 mod history;
@@ -61,10 +63,14 @@ pub(crate) fn run(args: &VerifyArgs, form: Form, noise: Noise) -> Result<ExitCod
     if let Some(path) = &args.history {
         return history::run(path, form);
     }
-    let opened = stores::open_existing(&args.store)?;
-    let blobs = opened.blobs(args.blobs.as_deref().unwrap_or_default());
-    let blobs = uploads::Payloads::open(blobs)?;
-    let verified = crate::serve::runtime()?.block_on(all(&opened, &blobs, noise));
+    let settings = Settings::of_store(&args.layers)?;
+    let setting = args.blobs.as_ref().unwrap_or(&settings.server.uploads.blobs);
+    let (verified, opened) = crate::serve::runtime()?.block_on(async {
+        let opened = stores::open_existing(&settings.store).await?;
+        let verified = verify(&opened, setting, noise).await;
+        opened.hang_up().await;
+        Ok::<_, Failure>((verified, opened))
+    })?;
     opened.close();
     let (findings, records) = verified?;
     for (partition, found) in &findings {
@@ -80,6 +86,15 @@ pub(crate) fn run(args: &VerifyArgs, form: Form, noise: Noise) -> Result<ExitCod
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+async fn verify(
+    opened: &Opened,
+    setting: &str,
+    noise: Noise,
+) -> Result<(Vec<(Partition, Found)>, u64), Failure> {
+    let blobs = uploads::Payloads::open(opened.blobs(setting))?;
+    all(opened, &blobs, noise).await
+}
+
 async fn all(
     opened: &Opened,
     payloads: &uploads::Payloads,
@@ -87,35 +102,48 @@ async fn all(
 ) -> Result<(Vec<(Partition, Found)>, u64), Failure> {
     let store = &*opened.store;
     let bar = progress(noise, opened.report().map(|report| report.records));
-    let now = SystemClock::new().now();
     let (mut found, mut count) = (Vec::new(), 0_u64);
     for partition in stores::partitions(store).await? {
-        let mut walk = Walk::new(store, &partition, None);
-        let (mut records, mut findings) = (Vec::new(), Vec::new());
-        loop {
-            let page = walk.page().await?;
-            if page.is_empty() {
-                break;
-            }
-            for (key, record) in page {
-                count = count.saturating_add(1);
-                bar.inc(1);
-                match read(key, &record) {
-                    // An outcome is what was told, and tells nothing of another record.
-                    Ok(stored) if stored.key.kind.name() == OUTCOMES => {}
-                    Ok(stored) => {
-                        findings.extend(payloads.check(&stored, now));
-                        records.push(stored);
-                    }
-                    Err(finding) => findings.push(finding),
-                }
-            }
-        }
+        let (records, mut findings) = records(store, &partition).await?;
+        // Not before what was read: other nodes may have written meanwhile.
+        let now = SystemClock::new().now();
+        let several = u64::try_from(records.len()).unwrap_or(u64::MAX);
+        let several = several.saturating_add(u64::try_from(findings.len()).unwrap_or(u64::MAX));
+        count = count.saturating_add(several);
+        bar.inc(several);
+        findings.extend(records.iter().filter_map(|stored| payloads.check(stored, now)));
+        // An outcome is what was told, and tells nothing of another record.
+        let records = records.into_iter().filter(|stored| stored.key.kind.name() != OUTCOMES);
         findings.extend(audit(records, now).into_iter().map(Found::from));
         found.extend(findings.into_iter().map(|finding| (partition.clone(), finding)));
     }
     bar.finish_and_clear();
     Ok((found, count))
+}
+
+/// The records of a partition as of one instant: sums over records are true of one state.
+async fn records(
+    store: &dyn Store,
+    partition: &Partition,
+) -> Result<(Vec<Stored>, Vec<Found>), Failure> {
+    let mut settling = Settling::of(store, partition);
+    loop {
+        let (mut records, mut findings) = (Vec::new(), Vec::new());
+        let sum = digest::pass(store, partition, |item| {
+            if let Item::Record(key, record) = item
+                && record.value.is_some()
+            {
+                match read((*key).clone(), record) {
+                    Ok(stored) => records.push(stored),
+                    Err(finding) => findings.push(finding),
+                }
+            }
+            Ok(())
+        });
+        if settling.settled(sum.await?)? {
+            return Ok((records, findings));
+        }
+    }
 }
 
 fn read(key: RecordKey, record: &Versioned) -> Result<Stored, Found> {

@@ -55,7 +55,9 @@ mod sweep;
 mod usage;
 
 pub use config::{
-    AuditConfig, Config, DrainConfig, HttpConfig, IdempotencyConfig, KeyRequired, LegacyRateLimit,
-    LogConfig, LogFormat, LogLevel, Pause, SecurityConfig, Size, Span, UploadsConfig,
+    AuditConfig, Config, DrainConfig, HttpConfig, IdempotencyConfig, JournalConfig, KeyRequired,
+    LegacyRateLimit, LogConfig, LogFormat, LogLevel, Pause, SecurityConfig, Size, Span,
+    UploadsConfig,
 };
+pub use log::log;
 pub use serve::{Components, ServeError, serve};

@@ -235,7 +235,9 @@ async fn store(publish: &Publish<'_>, source: Source, size_max: u64) -> Result<W
 fn of_blobs(app: &App, failure: &Failure) -> Problem {
     let fields = [("error", failure.to_string())];
     app.log.event(LogLevel::Error, "the blob store failed", &fields);
-    Problem::new("store_unavailable").header(http::header::RETRY_AFTER, "5").closing()
+    let problem =
+        Problem::new("store_unavailable").detail(format!("The payload store: {failure}."));
+    problem.header(http::header::RETRY_AFTER, "5").closing()
 }
 
 /// Whether the writer took all of it.

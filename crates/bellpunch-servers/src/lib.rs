@@ -12,9 +12,11 @@
 )]
 
 mod binaries;
+mod cluster;
 mod postgres;
 mod process;
 mod redis;
 
+pub use cluster::{RedisCluster, RedisSentinel};
 pub use postgres::Postgres;
 pub use redis::Redis;

@@ -181,7 +181,10 @@ impl Postgres {
 
     /// `kill -9` of all its processes.
     pub fn kill(&self) {
-        drop(self.running().take());
+        let Some(process) = self.running().take() else { return };
+        let sessions = sessions(process.id());
+        drop(process);
+        signal("KILL", &sessions);
     }
 
     /// Stops it in order ("fast": connections are closed).
@@ -202,9 +205,53 @@ impl Postgres {
         assert!(started, "PostgreSQL does not start again: {}", self.log());
     }
 
+    /// Has it be a standby from its next start on. It is stopped.
+    ///
+    /// # Panics
+    /// If its folder cannot be written.
+    pub fn stand_by(&self) {
+        self.keep("standby.signal", b"");
+    }
+
+    /// Writes a file that only the server's user may read, such as a key; gives its path.
+    ///
+    /// # Panics
+    /// If the folder cannot be written.
+    pub fn keep(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.data().join(name);
+        std::fs::write(&path, content).expect("the folder can be written");
+        run(Command::new("chmod").arg("600").arg(&path));
+        if is_root() {
+            run(Command::new("chown").arg(SYSTEM_USER).arg(&path));
+        }
+        path
+    }
+
     /// Sends a signal, such as STOP or CONT, to all its processes.
     pub fn signal_all(&self, name: &str) {
-        self.running().as_ref().expect("it runs").signal_all(name);
+        let running = self.running();
+        let process = running.as_ref().expect("it runs");
+        process.signal_all(name);
+        signal(name, &sessions(process.id()));
+    }
+}
+
+/// The processes that a server began. Each is in a group of its own.
+fn sessions(server: u32) -> Vec<String> {
+    let server = server.to_string();
+    let output = Command::new("ps").args(["-o", "pid=", "--ppid", &server]).output();
+    let output = output.expect("ps is there");
+    String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
+}
+
+/// Signals processes, as far as they are still there.
+fn signal(name: &str, processes: &[String]) {
+    if !processes.is_empty() {
+        let _ = Command::new("kill")
+            .arg(format!("-{name}"))
+            .args(processes)
+            .stderr(Stdio::null())
+            .status();
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Redis {
     port: u16,
     binary: PathBuf,
     arguments: Vec<String>,
+    /// A sentinel needs a file that it can write to.
+    sentinel: bool,
     folder: TempDir,
 }
 
@@ -48,11 +50,25 @@ impl Redis {
     /// If it does not start; with what it said.
     #[must_use]
     pub fn start_with(arguments: &[&str]) -> Self {
+        Self::new(arguments, None)
+    }
+
+    /// Starts a sentinel with these lines of configuration.
+    pub(crate) fn start_sentinel(lines: &[&str]) -> Self {
+        Self::new(&[], Some(&lines.join("\n")))
+    }
+
+    fn new(arguments: &[&str], sentinel: Option<&str>) -> Self {
         let binary = find("redis-server", PACKAGE);
         let folder = tempfile::Builder::new().prefix("bellpunch-redis").tempdir();
         let folder = folder.expect("there is a folder for temporary files");
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut server = Self { running: Mutex::new(None), port: 0, binary, arguments, folder };
+        if let Some(lines) = sentinel {
+            let written = std::fs::write(folder.path().join("sentinel.conf"), lines);
+            written.expect("the folder can be written");
+        }
+        let (running, sentinel) = (Mutex::new(None), sentinel.is_some());
+        let mut server = Self { running, port: 0, binary, arguments, sentinel, folder };
         for _ in 0..ATTEMPTS {
             server.port = free_port();
             if server.try_start() {
@@ -74,7 +90,12 @@ impl Redis {
 
     fn try_start(&self) -> bool {
         let mut command = Command::new(&self.binary);
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        if self.sentinel {
+            command.arg(self.folder.path().join("sentinel.conf")).arg("--sentinel");
+        } else {
+            command.args(["--save", ""]);
+        }
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--daemonize", "no", "--dir"]).arg(self.folder.path()).args(&self.arguments);
         let mut process = Running::start(command, &self.folder.path().join("log"));
         let ready = process.wait_ready(self.port, || self.ask(&["ping"]) == "PONG");

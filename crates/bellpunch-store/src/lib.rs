@@ -17,6 +17,7 @@ pub mod fault;
 #[cfg(any(test, feature = "kit"))]
 pub mod kit;
 mod memory;
+pub mod probe;
 mod store;
 
 pub use bellpunch_core::{BlobName, StoredBlob};

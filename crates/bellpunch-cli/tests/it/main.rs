@@ -57,6 +57,8 @@ fn help_is_as_it_was() {
         "verify",
         "export",
         "import",
+        "digest",
+        "migrate",
         "completions",
     ] {
         let mut arguments: Vec<&str> = command.split(' ').filter(|word| !word.is_empty()).collect();
@@ -127,6 +129,91 @@ fn an_unknown_setting_is_an_error_with_the_nearest_name() {
     ] {
         assert_eq!(code(&run(folder.path(), arguments)), 2, "{arguments:?}");
     }
+}
+
+/// What stands in the way of a build that has the engine, too, is nobody who listens.
+#[test]
+fn a_build_without_an_engine_says_how_to_build_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let engines = [
+        ("postgres", "PostgreSQL", cfg!(feature = "postgres")),
+        ("redis", "Redis", cfg!(feature = "redis")),
+    ];
+    for (scheme, name, built) in engines {
+        let url = format!("{scheme}://ann:s3cret@127.0.0.1:1/0");
+        for arguments in [&["serve", "--check"][..], &["verify"], &["digest"]] {
+            let output = run(folder.path(), &[arguments, &["--store", &url]].concat());
+            let told = text(&output.stderr);
+            assert!(!told.contains("s3cret") && told.contains("ann:***@"), "{told}");
+            if built {
+                assert_eq!(code(&output), 4, "{told}");
+                continue;
+            }
+            assert_eq!(code(&output), 2, "{told}");
+            let how = format!(
+                "this build has no {name}. Build it in: cargo run --features {scheme} \
+                 -- serve --store {scheme}://…"
+            );
+            assert!(told.contains(&how), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_url_is_named_once_and_its_password_is_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let url = "postgres://ann:s3cret@h/db?password=s3cret";
+    let shown = |output: &Output| {
+        let both = text(&output.stdout) + &text(&output.stderr);
+        assert!(!both.contains("s3cret"), "{both}");
+        both
+    };
+    for form in [&["serve", "--print-config"][..], &["--json", "serve", "--print-config"]] {
+        let output = run(folder, &[form, &["--store", url]].concat());
+        let told = shown(&output);
+        assert!(told.contains("postgres://ann:***@h/db?password=***"), "{told}");
+    }
+    // What is wrong is told without the line that it is in.
+    std::fs::write(folder.join("broken.toml"), format!("[store]\nurl = \"{url}\n")).unwrap();
+    let output = run(folder, &["serve", "--check", "--config", "broken.toml"]);
+    assert_eq!(code(&output), 2);
+    assert!(shown(&output).contains("broken.toml, line 2"));
+    let wrong = ["serve", "--check", "--store", url, "--set", "store.accept_risk=any"];
+    shown(&run(folder, &wrong));
+    let wrong = ["serve", "--check", "--store", url, "--set", "store.timeout=x"];
+    assert_eq!(code(&run(folder, &wrong)), 2);
+    shown(&run(folder, &wrong));
+
+    std::fs::write(folder.join("url"), "disk:by-file\n").unwrap();
+    let by_file = ["serve", "--check", "--set", "store.url_file=url"];
+    assert_eq!(code(&run(folder, &by_file)), 0);
+    assert!(folder.join("by-file").is_dir());
+    let twice = bellpunch(folder, &by_file).env("BELLPUNCH_STORE__URL", url).output().unwrap();
+    assert_eq!(code(&twice), 2);
+    let told = shown(&twice);
+    assert!(told.contains("store.url_file (--set) are both set: keep one"), "{told}");
+    // A flag names the store, whatever the other layers say.
+    let flag = [&by_file[..], &["--store", "memory:"]].concat();
+    let output = bellpunch(folder, &flag[..2])
+        .args(["--store", "memory:"])
+        .env("BELLPUNCH_STORE__URL_FILE", "url")
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 0, "{}", shown(&output));
+    std::fs::write(folder.join("url"), "\n").unwrap();
+    assert_eq!(code(&run(folder, &by_file)), 2);
+}
+
+#[test]
+fn there_is_nothing_to_migrate_in_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["migrate"][..], &["migrate", "--check"]] {
+        let output = run(folder.path(), arguments);
+        assert_eq!(code(&output), 0);
+        assert_eq!(text(&output.stdout), "nothing to do: this store needs no migration\n");
+    }
+    assert!(!folder.path().join("bellpunch-data").exists());
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn no_rule_sees_a_record_of_its_future() {
         key: None,
         keep: Duration::from_days(7),
         dry_run: false,
-        journaling: crate::Journaling::Off,
+        journaling: Journaling::Off,
     };
     let mut view = View::default();
     view.load(Mark::key(&RecordId::stored("mark")), Loaded::default());
@@ -84,7 +84,7 @@ fn settled(
         key: None,
         keep,
         dry_run: false,
-        journaling: crate::Journaling::Off,
+        journaling: Journaling::Off,
     };
     let decision = decide(view, &request, clock);
     let Decision::Accepted { at, versions, touched, .. } = decision else {
@@ -114,7 +114,7 @@ fn what_is_absent_is_looked_for_again_after_a_purge_of_its_kind() {
             key: None,
             keep,
             dry_run: false,
-            journaling: crate::Journaling::Off,
+            journaling: Journaling::Off,
         };
         let decision = decide(&mut view, &request, at(3));
         let Decision::Load { records, .. } = decision else { panic!("{decision:?}") };
@@ -163,7 +163,7 @@ fn keyed(command: impl Command, hash: u8) -> Request {
         key: Some(key),
         keep,
         dry_run: false,
-        journaling: crate::Journaling::Off,
+        journaling: Journaling::Off,
     }
 }
 

@@ -1,0 +1,37 @@
+//! What is shown of a URL.
+
+use super::*;
+
+#[test]
+fn no_password_is_shown() {
+    for (url, shown) in [
+        ("disk:./data", "disk:./data"),
+        ("memory:", "memory:"),
+        ("postgres://h/db", "postgres://h/db"),
+        ("postgres://ann@h:5432/db", "postgres://ann@h:5432/db"),
+        ("postgres://ann:pw@h/db?sslmode=require", "postgres://ann:***@h/db?sslmode=require"),
+        ("postgres://ann:p/w@x@h/db", "postgres://ann:***@h/db"),
+        ("postgres://ann:p?w@h/db", "postgres://***@h/db"),
+        (
+            "postgresql://h/db?user=ann&password=pw&a=b",
+            "postgresql://h/db?user=ann&password=***&a=b",
+        ),
+        ("redis://:pw@h:6379/1", "redis://:***@h:6379/1"),
+        ("redis://pw@h", "redis://***@h"),
+        ("redis+cluster://u:pw@h1:1,h2:2", "redis+cluster://u:***@h1:1,h2:2"),
+        (
+            "redis+sentinel://u:pw@h1,h2/m?sentinel_password=x",
+            "redis+sentinel://u:***@h1,h2/m?sentinel_password=***",
+        ),
+    ] {
+        assert_eq!(redacted(url), shown, "{url}");
+    }
+}
+
+#[test]
+fn what_others_say_of_a_url_is_scrubbed() {
+    let url = "postgres://ann:s3cret@h/db";
+    let said = format!("cannot reach {url}: the password \"s3cret\" is wrong");
+    let scrubbed = scrubbed(&said, url);
+    assert_eq!(scrubbed, "cannot reach postgres://ann:***@h/db: the password \"***\" is wrong");
+}
