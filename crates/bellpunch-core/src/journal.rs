@@ -53,6 +53,7 @@ impl Record for Tail {
 ///     command: "quotas.reset".to_owned(),
 ///     content: serde_json::json!({"id": "q"}),
 ///     versions: Versions::new(),
+///     events: Vec::new(),
 ///     previous: Digest::new([0; 32]),
 ///     hash: Digest::new([0; 32]),
 /// };
@@ -69,10 +70,14 @@ pub struct Entry {
     pub at: Timestamp,
     /// The command's wire name.
     pub command: String,
-    /// What was asked for. Of a secret it has the hash alone.
+    /// What was asked for, as the rule had it: durations in nanoseconds, `…_ns`. Of a secret it has
+    /// the hash alone.
     pub content: Value,
     /// The records that the command wrote, and their versions after it.
     pub versions: Versions,
+    /// What it brought about that others may want to hear of. None of the commands of this release
+    /// has any.
+    pub events: Vec<Value>,
     /// The hash of the entry before; 64 zeros of the first.
     pub previous: Digest,
     /// The SHA-256 of this entry as JSON without this field: names sorted, no spaces.
@@ -164,7 +169,7 @@ impl fmt::Display for Break {
 /// use bellpunch_core::{Break, Chain, Digest, Entry, Timestamp, Versions};
 /// let entry = |seq, previous| Entry {
 ///     seq, at: Timestamp::EPOCH, command: "a.b".to_owned(), content: serde_json::json!({}),
-///     versions: Versions::new(), previous, hash: Digest::new([0; 32]),
+///     versions: Versions::new(), events: Vec::new(), previous, hash: Digest::new([0; 32]),
 /// }.sealed();
 /// let first = entry(1, Digest::new([0; 32]));
 /// let second = entry(2, first.hash);
@@ -245,6 +250,7 @@ pub(crate) fn enter(
         command: command.name().to_owned(),
         content,
         versions,
+        events: Vec::new(),
         previous,
         hash: previous,
     };

@@ -1,7 +1,8 @@
 //! The journal of a partition: its entries in order, and waiting for the next one.
 //!
 //! Invariant: what is shown is durable, in order and without gap, so a follower that keeps the last
-//! place it was told misses nothing and is told nothing twice.
+//! place it was told misses nothing and is told nothing twice. An entry is shown as it is stored,
+//! so that whoever has it can compute its hash.
 
 use bellpunch::store::Scan;
 use bellpunch::{Entry, Kind, Partition, Record as _, RecordKey, Tail, tail_id};
@@ -81,16 +82,6 @@ async fn entries(
     }
 }
 
-fn shown(entry: &Entry) -> Value {
-    let Entry { seq, at, command, content, versions, previous, hash } = entry;
-    let mut content = content.clone();
-    crate::json::outward(&mut content);
-    json!({
-        "seq": seq, "at": at, "command": command, "content": content, "versions": versions,
-        "events": [], "previous": previous, "hash": hash,
-    })
-}
-
 /// Entries after a place; waits for the first if it is asked to.
 pub(crate) async fn page(app: &App, ask: Ask<'_>) -> Result<Answer, Problem> {
     let mut query = headers::query(&ask.head, &["after", "limit", "wait_ms"])?;
@@ -110,9 +101,8 @@ pub(crate) async fn page(app: &App, ask: Ask<'_>) -> Result<Answer, Problem> {
             continue;
         }
         let last = last?;
-        let entries: Vec<Value> = found.iter().map(shown).collect();
         return Ok(Answer::json(json!({
-            "partition": of, "at": app.engine.now(), "entries": entries, "last": last.seq,
+            "partition": of, "at": app.engine.now(), "entries": found, "last": last.seq,
         })));
     }
 }
@@ -124,6 +114,5 @@ pub(crate) async fn last(app: &App, ask: Ask<'_>) -> Result<Answer, Problem> {
     let tail = tail(app, of).await?;
     let before = tail.seq.saturating_sub(1);
     let found = entries(app, of, (before, 1)).await?;
-    let entry = found.first().map(shown);
-    Ok(Answer::json(json!({"partition": of, "at": app.engine.now(), "entry": entry})))
+    Ok(Answer::json(json!({"partition": of, "at": app.engine.now(), "entry": found.first()})))
 }

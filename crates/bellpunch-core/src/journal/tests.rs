@@ -31,7 +31,7 @@ impl World {
     fn send(&mut self, commands: &[(&str, Value)]) -> Decision {
         let commands: Vec<_> = commands.iter().map(Self::parse).collect();
         let entropy = commands.iter().map(|_| {
-            self.drawn += 1;
+            self.drawn = self.drawn.wrapping_add(1);
             self.drawn << 64
         });
         let (entropy, keep) = (entropy.collect(), Duration::from_days(7));
@@ -48,7 +48,9 @@ impl World {
                     records.into_iter().for_each(|key| self.view.load(key, Loaded::default()));
                     due.into_iter().for_each(|due| self.view.answer(due, Vec::new()));
                 }
-                decision => {
+                decision @ (Decision::Accepted { .. }
+                | Decision::Rejected { .. }
+                | Decision::Failed(_)) => {
                     if let Decision::Accepted { touched, .. } = &decision {
                         self.view.settle(&touched.writes);
                     }
@@ -61,10 +63,9 @@ impl World {
     /// The places that were given.
     #[track_caller]
     fn seqs(&mut self, commands: &[(&str, Value)]) -> Vec<Option<u64>> {
-        match self.send(commands) {
-            Decision::Accepted { seqs, .. } => seqs,
-            other => panic!("{other:?}"),
-        }
+        let decision = self.send(commands);
+        let Decision::Accepted { seqs, .. } = decision else { panic!("{decision:?}") };
+        seqs
     }
 
     fn entries(&mut self) -> Vec<Entry> {
@@ -139,16 +140,15 @@ fn a_check_of_a_rate_limit_waits_for_no_journal() {
 #[test]
 fn an_entry_is_not_looked_for_and_is_no_part_of_the_answer() {
     let mut world = World::new(Journaling::FromStart);
-    match world.send(&[create("q")]) {
-        Decision::Accepted { versions, as_of, touched, .. } => {
-            let own = |name: &&String| name.starts_with("journal/") || name.starts_with("entries/");
-            assert_eq!(versions.keys().chain(as_of.keys()).find(own), None);
-            let read: Vec<_> = touched.reads.iter().map(|key| key.kind.name()).collect();
-            assert!(read.contains(&"journal"), "its order is in the commit: {read:?}");
-            assert!(read.contains(&"entries"), "that it is not there is in the commit: {read:?}");
-        }
-        other => panic!("{other:?}"),
-    }
+    let decision = world.send(&[create("q")]);
+    let Decision::Accepted { versions, as_of, touched, .. } = decision else {
+        panic!("{decision:?}")
+    };
+    let own = |name: &&String| name.starts_with("journal/") || name.starts_with("entries/");
+    assert_eq!(versions.keys().chain(as_of.keys()).find(own), None);
+    let read: Vec<_> = touched.reads.iter().map(|key| key.kind.name()).collect();
+    assert!(read.contains(&"journal"), "its order is in the commit: {read:?}");
+    assert!(read.contains(&"entries"), "that it is not there is in the commit: {read:?}");
     assert!(!world.asked.iter().any(|key| key.kind == Entry::KIND), "{:?}", world.asked);
 }
 
