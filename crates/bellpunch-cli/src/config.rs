@@ -3,11 +3,11 @@
 //! Invariant: a key that nobody knows is an error with the nearest known one: a misspelt
 //! `required` must not mean that nothing is required.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use bellpunch::EngineConfig;
 use bellpunch::store::Risk;
+use bellpunch::{EngineConfig, Partition};
 use bellpunch_server::{Config, Size, Span};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -190,6 +190,13 @@ impl Settings {
         serde_json::Value::Object(each.collect())
     }
 
+    /// The partitions that have a journal from now on.
+    fn journaled(&self) -> Result<BTreeSet<Partition>, Failure> {
+        let names = self.server.journal.partitions.iter();
+        let wrong = |error| Failure::usage(format!("journal.partitions: {error}"));
+        names.map(|name| Partition::new(name).map_err(wrong)).collect()
+    }
+
     /// The engine's settings.
     pub(crate) fn engine_config(&self) -> Result<EngineConfig, Failure> {
         let duration = |name: &str, span: Span| {
@@ -203,6 +210,7 @@ impl Settings {
             batch_max,
             retries_max,
             cache_bytes_max: usize::try_from(cache_max.get()).unwrap_or(usize::MAX),
+            journal: self.journaled()?,
             keep_outcomes: duration("idempotency.retention", self.server.idempotency.retention)?,
             clock_skew_max: duration("store.clock_skew_max", self.store.clock_skew_max)?,
             timeout: self.server.http.timeout.get(),

@@ -20,8 +20,10 @@
 //! | `pending_matches_index` | the index of a holder and an audience names exactly their pending tickets |
 //! | `upload_states` | an upload has what its status says, within its sizes and counts |
 //! | `upload_matches_hold` | an upload and its hold are open, captured or voided together |
+//! | `journal_intact` | places 1 to the last without gap, each entry with the hash of what it says and of the one before, times that do not fall, and a tail that names the last |
 //! | `record_readable` | the stored form has the fields that the audit needs |
 
+mod journal;
 mod limits;
 mod tickets;
 mod uploads;
@@ -134,6 +136,7 @@ pub fn audit(records: impl IntoIterator<Item = Stored>, now: Timestamp) -> Vec<F
     limits::check(&mut book);
     tickets::check(&mut book);
     uploads::check(&mut book);
+    journal::check(&mut book);
     book.findings
 }
 

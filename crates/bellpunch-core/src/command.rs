@@ -74,6 +74,12 @@ pub trait Command: fmt::Debug + Serialize + Send + Sync + 'static {
         false
     }
 
+    /// Whether one that is accepted and writes is an entry of the journal, where the partition has
+    /// one. All entries of a partition have one order; a check of a rate limit does not wait for it.
+    fn is_journaled(&self) -> bool {
+        !self.is_rate_limit()
+    }
+
     /// What to do when the store fails before it took the commit. `known` holds the records still
     /// in memory. Only rate limits whose policy says so answer anything but closed.
     fn without_store(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {
@@ -113,6 +119,8 @@ pub trait AnyCommand: fmt::Debug + Send + Sync {
     fn is_best_effort_any(&self, known: &mut Draft<'_>) -> bool;
     /// See [`Command::is_rate_limit`].
     fn is_rate_limit_any(&self) -> bool;
+    /// See [`Command::is_journaled`].
+    fn is_journaled_any(&self) -> bool;
     /// See [`Command::without_store`].
     fn without_store_any(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore;
 }
@@ -143,6 +151,10 @@ impl<C: Command> AnyCommand for C {
 
     fn is_rate_limit_any(&self) -> bool {
         self.is_rate_limit()
+    }
+
+    fn is_journaled_any(&self) -> bool {
+        self.is_journaled()
     }
 
     fn without_store_any(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {

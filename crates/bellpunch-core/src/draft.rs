@@ -138,6 +138,13 @@ impl<'v> Draft<'v> {
         self.set::<R>(id, Change::Put(Arc::new(record)))
     }
 
+    /// Writes a record that has never been, as another record says that was read: it is not looked
+    /// for. Should it be there all the same, the commit does not land.
+    pub(crate) fn put_first<R: Record>(&mut self, id: &RecordId, record: R) -> Version {
+        self.view.assume_absent(&R::key(id));
+        self.put(id, record)
+    }
+
     /// Deletes a record. Its version goes on: a tombstone stays.
     pub fn delete<R: Record>(&mut self, id: &RecordId) -> Version {
         self.set::<R>(id, Change::Delete)

@@ -14,6 +14,7 @@ pub mod currencies;
 mod draft;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod journal;
 pub mod limits;
 mod outcome;
 pub mod planted;
@@ -31,6 +32,7 @@ mod view;
 
 pub use command::{AnyCommand, AnyReply, Command, IfVersion, WithoutStore};
 pub use draft::{DUE_MAX, Draft};
+pub use journal::{Break, Chain, Entry, Journaling, Tail, tail_id};
 pub use outcome::{
     BestEffort, DecidedBy, Decision, KeyOutcome, OutcomeRecord, ReadOutcome, Reply, Request,
     RequestError, StoredReceipt, SweepOutcomes, Touched, Versions, best_effort, decide,

@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 use crate::limits::RatePolicy;
 use crate::{
     AnyCommand, AnyReply, Category, Command, Draft, Due, Duration, Fingerprint, IdempotencyKey,
-    Kind, Record, RecordId, RecordKey, Rejection, Timestamp, Version, View, WithoutStore,
+    Journaling, Kind, Record, RecordId, RecordKey, Rejection, Timestamp, Version, View,
+    WithoutStore, journal,
 };
 
 /// What a caller asks for, whole or not at all.
@@ -29,6 +30,8 @@ pub struct Request {
     pub keep: Duration,
     /// Decide and drop the draft: it reserves nothing.
     pub dry_run: bool,
+    /// Whether what is accepted is entered into the partition's journal.
+    pub journaling: Journaling,
 }
 
 /// Record versions by name, `kind/id`.
@@ -68,6 +71,9 @@ pub struct OutcomeRecord {
     /// The versions of what it only read.
     #[serde(default, skip_serializing_if = "Versions::is_empty")]
     pub as_of: Versions,
+    /// The places in the journal of those that have one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seqs: Vec<Option<u64>>,
     /// One reply per command.
     pub replies: Vec<Value>,
 }
@@ -126,6 +132,8 @@ pub enum Decision {
         versions_each: Vec<Versions>,
         /// The versions of what it only read.
         as_of: Versions,
+        /// The place of each command in the partition's journal. Empty where it has none.
+        seqs: Vec<Option<u64>>,
         /// What it read and what it wrote.
         touched: Touched,
         /// The commit must land before this.
@@ -209,9 +217,17 @@ fn named<'k>(records: impl Iterator<Item = (&'k RecordKey, Version)>) -> Version
     records.map(|(key, version)| (key.to_string(), version)).collect()
 }
 
+/// What a list of accepted commands has for each of them.
+#[derive(Default)]
+struct Told {
+    replies: Vec<Reply>,
+    versions_each: Vec<Versions>,
+    seqs: Vec<Option<u64>>,
+}
+
 enum Decided {
     Replayed(Arc<OutcomeRecord>),
-    Accepted(Vec<Reply>, Vec<Versions>),
+    Accepted(Told),
     Rejected(usize, Rejection),
     Panicked(&'static str),
 }
@@ -229,21 +245,43 @@ fn decide_once(draft: &mut Draft<'_>, request: &Request, now: Timestamp) -> Deci
             None => {}
         }
     }
-    let mut replies = Vec::with_capacity(request.commands.len());
-    let mut versions_each = Vec::new();
+    let mut told = Told::default();
     for (index, command) in request.commands.iter().enumerate() {
         draft.begin(request.entropy.get(index).copied().unwrap_or_default());
         // The draft is dropped if the rule panics, so nothing half done is ever seen.
         match catch_unwind(AssertUnwindSafe(|| command.decide_any(draft, now))) {
-            Ok(Ok(reply)) => replies.push(Reply::Fresh(reply)),
+            Ok(Ok(reply)) => told.replies.push(Reply::Fresh(reply)),
             Ok(Err(rejection)) => return Decided::Rejected(index, rejection),
             Err(_) => return Decided::Panicked(command.name()),
         }
-        if 1 < request.commands.len() {
-            versions_each.push(named(draft.freshly_written()));
-        }
+        // What it wrote, but for its entry in the journal.
+        let wrote = (1 < request.commands.len()).then(|| named(draft.freshly_written()));
+        let seq = enter(draft, request, (&**command, now));
+        told.seqs.extend((seq.is_some() || !told.seqs.is_empty()).then_some(seq));
+        told.versions_each.extend(wrote);
     }
-    Decided::Accepted(replies, versions_each)
+    if !told.seqs.is_empty() {
+        let before = told.replies.len().saturating_sub(told.seqs.len());
+        told.seqs.splice(0..0, std::iter::repeat_n(None, before));
+    }
+    Decided::Accepted(told)
+}
+
+/// Enters a command that was accepted into the journal, if it belongs there; gives its place.
+fn enter(
+    draft: &mut Draft<'_>,
+    request: &Request,
+    (command, now): (&dyn AnyCommand, Timestamp),
+) -> Option<u64> {
+    let belongs = !request.dry_run && command.is_journaled_any();
+    if !belongs || draft.freshly_written().next().is_none() {
+        return None;
+    }
+    let kept = journal::is_kept(draft, request.journaling);
+    kept.then(|| {
+        let wrote = named(draft.freshly_written());
+        journal::enter(draft, command, (wrote, now))
+    })
 }
 
 fn read_of(draft: &Draft<'_>) -> Versions {
@@ -261,9 +299,8 @@ fn conclude(draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided
         Decided::Rejected(index, rejection) => {
             let mut as_of = read_of(&draft);
             // The look for an outcome is no part of the rule, unless it is what said no.
-            if rejection.category != Category::Reuse {
-                as_of.retain(|name, _| !name.starts_with("outcomes/"));
-            }
+            let key = rejection.category == Category::Reuse;
+            as_of.retain(|name, _| !is_own(name) || key && name.starts_with("outcomes/"));
             let reads = draft.read_versions().keys().cloned().collect();
             let touched = Touched { reads, writes: Vec::new() };
             Decision::Rejected { index, rejection, at, as_of, touched }
@@ -275,15 +312,14 @@ fn conclude(draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided
             versions: outcome.versions.clone(),
             versions_each: outcome.versions_each.clone(),
             as_of: outcome.as_of.clone(),
+            seqs: outcome.seqs.clone(),
             touched: Touched {
                 reads: draft.read_versions().keys().cloned().collect(),
                 writes: Vec::new(),
             },
             deadline: None,
         },
-        Decided::Accepted(replies, versions_each) => {
-            accepted(draft, request, at, (replies, versions_each))
-        }
+        Decided::Accepted(told) => accepted(draft, request, at, told),
     }
 }
 
@@ -291,11 +327,12 @@ fn accepted(
     mut draft: Draft<'_>,
     request: &Request,
     at: Timestamp,
-    (replies, versions_each): (Vec<Reply>, Vec<Versions>),
+    Told { replies, versions_each, seqs }: Told,
 ) -> Decision {
-    let versions = named(draft.written_versions());
+    let mut versions = named(draft.written_versions());
+    versions.retain(|name, _| !is_own(name));
     let mut as_of = read_of(&draft);
-    as_of.retain(|name, _| !versions.contains_key(name) && !name.starts_with("outcomes/"));
+    as_of.retain(|name, _| !versions.contains_key(name) && !is_own(name));
     let deadline = draft.deadline();
     if request.dry_run {
         // What it would have written is shown at the version it was decided on.
@@ -311,6 +348,7 @@ fn accepted(
             versions,
             versions_each,
             as_of,
+            seqs,
             touched,
             deadline,
         };
@@ -323,6 +361,7 @@ fn accepted(
             versions: versions.clone(),
             versions_each: versions_each.clone(),
             as_of: as_of.clone(),
+            seqs: seqs.clone(),
             replies: replies.iter().map(Reply::to_json).collect(),
         };
         draft.begin(0);
@@ -337,9 +376,15 @@ fn accepted(
         versions,
         versions_each,
         as_of,
+        seqs,
         touched,
         deadline,
     }
+}
+
+/// Whether a record is of those in which outcomes and entries are kept: no part of any rule.
+fn is_own(name: &str) -> bool {
+    ["outcomes/", "journal/", "entries/"].iter().any(|kind| name.starts_with(kind))
 }
 
 /// Whether a request may be decided on a best-effort store.
@@ -434,6 +479,9 @@ pub struct StoredReceipt {
     /// The versions of what it only read.
     #[serde(default, skip_serializing_if = "Versions::is_empty")]
     pub as_of: Versions,
+    /// The place of each command in the journal; absent where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seqs: Vec<Option<u64>>,
     /// One reply per command.
     pub replies: Vec<Value>,
 }
@@ -458,6 +506,7 @@ impl Command for ReadOutcome {
                     versions: outcome.versions.clone(),
                     versions_each: outcome.versions_each.clone(),
                     as_of: outcome.as_of.clone(),
+                    seqs: outcome.seqs.clone(),
                     replies: outcome.replies.clone(),
                 },
             },

@@ -118,6 +118,7 @@ impl World {
             key: None,
             keep: Duration::from_days(7),
             dry_run: false,
+            journaling: crate::Journaling::Off,
         };
         self.run(millis, &request)
     }
@@ -159,6 +160,7 @@ impl World {
             key,
             keep: Duration::from_days(7),
             dry_run: matches!(mode, Mode::Dry),
+            journaling: crate::Journaling::Off,
         };
         self.run(millis, &request)
     }

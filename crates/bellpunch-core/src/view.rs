@@ -179,6 +179,13 @@ impl View {
         }
     }
 
+    /// Takes a record that is not loaded for one that never was. The store is the judge.
+    pub(crate) fn assume_absent(&mut self, key: &RecordKey) {
+        if !self.slots.contains_key(key) {
+            self.load(key.clone(), Loaded::default());
+        }
+    }
+
     /// Answers a question for due records: ids in order, at most [`crate::DUE_MAX`].
     pub fn answer(&mut self, due: Due, ids: Vec<RecordId>) {
         self.due.insert(due, ids);

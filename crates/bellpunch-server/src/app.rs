@@ -25,7 +25,7 @@ use crate::problem::Problem;
 use crate::reserved::Names;
 use crate::route::{Action, Captures, Route, Routes};
 use crate::schema::Schemas;
-use crate::{call, list, payload};
+use crate::{call, journal, list, payload};
 
 /// The longest request target.
 const TARGET_BYTES_MAX: usize = 8 << 10;
@@ -250,7 +250,8 @@ impl App {
             Action::Partitions => list::partitions(self, &ask).await,
             Action::Publish(spec) => payload::publish(self, spec, ask).await,
             Action::Download(spec) => payload::download(self, spec, ask).await,
-            Action::Journal => Err(Problem::new("not_journaled")),
+            Action::Journal => journal::page(self, ask).await,
+            Action::JournalLast => journal::last(self, ask).await,
             Action::Live => Ok(Answer::json(json!({"status": "live"}))),
             Action::Ready => self.ready().await,
             Action::Metrics => {
@@ -260,6 +261,11 @@ impl App {
             Action::OpenApi => Ok(Answer::text("application/json", self.openapi.clone())),
             Action::ProblemPage => problem_page(&ask.captures),
         }
+    }
+
+    /// Whether no more requests are taken.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 
     async fn ready(&self) -> Result<Answer, Problem> {
@@ -307,6 +313,7 @@ impl<'a> Label<'a> {
             Action::Commands => "commands",
             Action::Batch => "batch",
             Action::Journal
+            | Action::JournalLast
             | Action::Partitions
             | Action::Live
             | Action::Ready

@@ -18,6 +18,8 @@ pub struct Config {
     pub uploads: UploadsConfig,
     /// Idempotency keys.
     pub idempotency: IdempotencyConfig,
+    /// The journal.
+    pub journal: JournalConfig,
     /// The auditor.
     pub audit: AuditConfig,
     /// Stopping.
@@ -109,6 +111,15 @@ impl Default for UploadsConfig {
             publish_window: Span::seconds(86_400),
         }
     }
+}
+
+/// The journal.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct JournalConfig {
+    /// Partitions that have one from their next accepted command on.
+    pub partitions: Vec<String>,
 }
 
 /// Idempotency keys.

@@ -36,6 +36,7 @@ mod connection;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod headers;
+mod journal;
 mod json;
 mod list;
 mod log;
@@ -54,8 +55,9 @@ mod sweep;
 mod usage;
 
 pub use config::{
-    AuditConfig, Config, DrainConfig, HttpConfig, IdempotencyConfig, KeyRequired, LegacyRateLimit,
-    LogConfig, LogFormat, LogLevel, Pause, SecurityConfig, Size, Span, UploadsConfig,
+    AuditConfig, Config, DrainConfig, HttpConfig, IdempotencyConfig, JournalConfig, KeyRequired,
+    LegacyRateLimit, LogConfig, LogFormat, LogLevel, Pause, SecurityConfig, Size, Span,
+    UploadsConfig,
 };
 pub use log::log;
 pub use serve::{Components, ServeError, serve};

@@ -101,6 +101,37 @@ fn problem() -> Value {
     })
 }
 
+/// What a request may ask for behind its path.
+fn query_of(route: &Route) -> Vec<(&'static str, Value)> {
+    let text = || json!({ "type": "string" });
+    let from_to =
+        |least: u64, most: u64| json!({ "type": "integer", "minimum": least, "maximum": most });
+    match route.action {
+        Action::List(_) | Action::Counters(_) | Action::Partitions => {
+            let tickets = route.template.ends_with("/tickets");
+            let filters = crate::list::TICKET_FILTERS.into_iter().filter(|_| tickets);
+            let page = [("limit", from_to(1, 1_000)), ("after", text()), ("prefix", text())];
+            page.into_iter().chain(filters.map(|name| (name, text()))).collect()
+        }
+        Action::Command(_) | Action::Commands => vec![("dry_run", json!({ "type": "boolean" }))],
+        Action::Publish(_) => vec![("dry_run", json!({ "type": "boolean" })), ("owner", text())],
+        Action::Journal => vec![
+            ("after", json!({ "type": "integer", "minimum": 0, "default": 0 })),
+            ("limit", from_to(1, 1_000)),
+            ("wait_ms", from_to(0, 30_000)),
+        ],
+        Action::Batch
+        | Action::Download(_)
+        | Action::Outcome(_)
+        | Action::JournalLast
+        | Action::Live
+        | Action::Ready
+        | Action::Metrics
+        | Action::OpenApi
+        | Action::ProblemPage => Vec::new(),
+    }
+}
+
 fn parameters(route: &Route) -> Vec<Value> {
     let mut parameters: Vec<Value> = route
         .template
@@ -110,35 +141,11 @@ fn parameters(route: &Route) -> Vec<Value> {
             json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
         })
         .collect();
-    let mut query = |name: &str, schema: Value| {
-        parameters.push(json!({ "name": name, "in": "query", "schema": schema }));
-    };
-    match route.action {
-        Action::List(_) | Action::Counters(_) | Action::Partitions => {
-            query("limit", json!({ "type": "integer", "minimum": 1, "maximum": 1000 }));
-            query("after", json!({ "type": "string" }));
-            query("prefix", json!({ "type": "string" }));
-            if route.template.ends_with("/tickets") {
-                for name in crate::list::TICKET_FILTERS {
-                    query(name, json!({ "type": "string" }));
-                }
-            }
-        }
-        Action::Command(_) | Action::Commands => query("dry_run", json!({ "type": "boolean" })),
-        Action::Publish(_) => {
-            query("dry_run", json!({ "type": "boolean" }));
-            query("owner", json!({ "type": "string" }));
-        }
-        Action::Batch
-        | Action::Download(_)
-        | Action::Outcome(_)
-        | Action::Journal
-        | Action::Live
-        | Action::Ready
-        | Action::Metrics
-        | Action::OpenApi
-        | Action::ProblemPage => {}
-    }
+    parameters.extend(
+        query_of(route)
+            .into_iter()
+            .map(|(name, schema)| json!({ "name": name, "in": "query", "schema": schema })),
+    );
     let mut header = |name: &str, schema: Value| {
         parameters.push(json!({ "name": name, "in": "header", "schema": schema }));
     };
@@ -150,6 +157,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         | Action::Batch
         | Action::Outcome(_)
         | Action::Journal
+        | Action::JournalLast
         | Action::Partitions
         | Action::Live
         | Action::Ready
@@ -283,6 +291,7 @@ fn described(route: &Route, schemas: &Schemas) -> (String, Option<Value>, Value)
             ("batch".to_owned(), Some(request), batch_reply(schemas))
         }
         Action::Journal
+        | Action::JournalLast
         | Action::Partitions
         | Action::Live
         | Action::Ready

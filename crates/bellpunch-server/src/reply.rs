@@ -65,6 +65,10 @@ fn receipt_fields(body: &mut Map<String, Value>, receipt: &AnyReceipt) {
     if !receipt.as_of.is_empty() {
         body.insert("as_of".to_owned(), json!(receipt.as_of));
     }
+    // Of a list, each result has its own.
+    if let [Some(seq)] = receipt.seqs.as_slice() {
+        body.insert("seq".to_owned(), json!(seq));
+    }
 }
 
 fn merge(body: &mut Map<String, Value>, mut reply: Value) {
@@ -135,10 +139,14 @@ pub(crate) fn of_list(
     let only = std::slice::from_ref(&receipt.versions);
     let listed = 1 < receipt.replies.len();
     let mut versions = if listed { &receipt.versions_each } else { only }.iter();
+    let mut seqs = receipt.seqs.iter();
     let results = receipt.replies.iter().zip(prepared).map(|(reply, prepared)| {
         let mut result = Map::new();
         if let Some(versions) = versions.next().filter(|_| !receipt.dry_run) {
             result.insert("versions".to_owned(), json!(versions));
+        }
+        if let Some(Some(seq)) = seqs.next().filter(|_| listed) {
+            result.insert("seq".to_owned(), json!(seq));
         }
         merge(&mut result, reply.to_json());
         let asked = (prepared.spec.name, prepared.asked.as_slice());
@@ -177,15 +185,23 @@ pub(crate) fn of_outcome(app: &App, partition: &Partition, receipt: &AnyReceipt)
         told.insert("durable".to_owned(), false.into());
     }
     told.insert("versions".to_owned(), stored.get("versions").cloned().unwrap_or_default());
+    let seqs = stored.get("seqs").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if let [seq] = seqs {
+        told.insert("seq".to_owned(), seq.clone());
+    }
     match stored.get("replies").and_then(Value::as_array).map(Vec::as_slice) {
         Some([reply]) => merge(&mut told, reply.clone()),
         Some(replies) => {
             let mut versions = stored.get("versions_each").and_then(Value::as_array);
             let mut versions = versions.iter_mut().flat_map(|versions| versions.iter());
+            let mut seqs = seqs.iter();
             let results = replies.iter().map(|reply| {
                 let mut result = Map::new();
                 if let Some(versions) = versions.next() {
                     result.insert("versions".to_owned(), versions.clone());
+                }
+                if let Some(seq) = seqs.next().filter(|seq| !seq.is_null()) {
+                    result.insert("seq".to_owned(), seq.clone());
                 }
                 merge(&mut result, reply.clone());
                 Value::Object(result)

@@ -31,8 +31,10 @@ pub(crate) enum Action {
     Batch,
     /// What became of an idempotency key.
     Outcome(&'static CommandSpec),
-    /// Entries; there are none where nothing is journaled.
+    /// Entries of the journal after a place.
     Journal,
+    /// The last entry.
+    JournalLast,
     /// The partitions.
     Partitions,
     /// The process runs.
@@ -114,7 +116,7 @@ impl Routes {
             (Method::POST, "/v1/{partition}/commands", Action::Commands),
             (Method::POST, "/v1/{partition}/batch", Action::Batch),
             (Method::GET, "/v1/{partition}/journal", Action::Journal),
-            (Method::GET, "/v1/{partition}/journal/last", Action::Journal),
+            (Method::GET, "/v1/{partition}/journal/last", Action::JournalLast),
             (Method::GET, "/v1/partitions", Action::Partitions),
             (Method::GET, "/health/live", Action::Live),
             (Method::GET, "/health/ready", Action::Ready),

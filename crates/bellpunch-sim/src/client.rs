@@ -264,7 +264,8 @@ impl World {
             (key, fingerprint(&intent.partition, &commands))
         });
         let keep = Duration::from_nanos(self.case.settings.keep);
-        let request = Request { commands, entropy, key, keep, dry_run: intent.dry_run };
+        let (dry_run, journaling) = (intent.dry_run, bellpunch::Journaling::Off);
+        let request = Request { commands, entropy, key, keep, dry_run, journaling };
         let partition = intent.partition.clone();
         self.watch_arrival(node, as_caller, place);
         let touched = &mut self.node_mut(node).touched;

@@ -1,9 +1,12 @@
 //! What callers of the engine see: outcomes, receipts, errors, settings.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use bellpunch_core::{DecidedBy, Duration, IdempotencyKey, Rejection, Reply, Timestamp, Versions};
+use bellpunch_core::{
+    DecidedBy, Duration, IdempotencyKey, Partition, Rejection, Reply, Timestamp, Versions,
+};
 use bellpunch_store::Risk;
 
 /// The answer of a command: the rule said yes, or no. Neither is an error.
@@ -35,6 +38,8 @@ pub struct Receipt<R> {
     pub versions: Versions,
     /// The versions of what it only read.
     pub as_of: Versions,
+    /// Its place in the partition's journal, where there is one.
+    pub seq: Option<u64>,
     /// What the rule answered.
     pub reply: R,
 }
@@ -72,6 +77,8 @@ pub struct AnyReceipt {
     pub versions_each: Vec<Versions>,
     /// The versions of what it only read (of a dry run: of all it read).
     pub as_of: Versions,
+    /// The place of each command in the partition's journal; empty where there is none.
+    pub seqs: Vec<Option<u64>>,
     /// What the rules answered, one per command.
     pub replies: Vec<Reply>,
 }
@@ -205,6 +212,9 @@ pub struct EngineConfig {
     pub cache_bytes_max: usize,
     /// How long the outcome of an idempotency key is kept.
     pub keep_outcomes: Duration,
+    /// Partitions that have a journal from their next accepted command on. One that has one keeps
+    /// it, named here or not.
+    pub journal: BTreeSet<Partition>,
     /// How far clocks may be apart: taken off deadlines where the store has no clock.
     pub clock_skew_max: Duration,
     /// How long a call waits unless it says otherwise.
@@ -225,6 +235,7 @@ impl Default for EngineConfig {
             retries_max: 64,
             cache_bytes_max: 64 << 20,
             keep_outcomes: Duration::from_days(7),
+            journal: BTreeSet::new(),
             clock_skew_max: Duration::from_millis(500),
             timeout: std::time::Duration::from_secs(10),
             sweep_every: std::time::Duration::from_secs(10),

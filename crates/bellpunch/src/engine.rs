@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bellpunch_core::{
-    AnyCommand, Command, Fingerprint, IdempotencyKey, Key, Partition, Reply, Request, Timestamp,
+    AnyCommand, Command, Fingerprint, IdempotencyKey, Journaling, Key, Partition, Reply, Request,
+    Timestamp,
 };
 use bellpunch_store::{Clock, Failure, FailureKind, Guarantee, Page, PartitionPage, Scan, Store};
 use sha2::{Digest, Sha256};
@@ -146,9 +147,10 @@ impl Engine {
                 })?,
         };
         let AnyReceipt { at, replayed, decided_by, versions, as_of, .. } = receipt;
-        let AnyReceipt { best_effort, durable, .. } = receipt;
+        let AnyReceipt { best_effort, durable, mut seqs, .. } = receipt;
+        let seq = seqs.pop().flatten();
         let receipt =
-            Receipt { at, replayed, decided_by, best_effort, durable, versions, as_of, reply };
+            Receipt { at, replayed, decided_by, best_effort, durable, versions, as_of, seq, reply };
         Ok(Outcome::Accepted(receipt))
     }
 
@@ -166,7 +168,7 @@ impl Engine {
             let fingerprint = fingerprint(partition, &commands);
             (key, fingerprint)
         });
-        let request = self.request(commands, key, options.dry_run);
+        let request = self.request(partition, commands, (key, options.dry_run));
         let caller = self.0.next_caller.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         let inbox = &self.shard(partition).inbox;
@@ -203,15 +205,17 @@ impl Engine {
         outcome
     }
 
-    #[expect(clippy::fn_params_excessive_bools, reason = "a field of the caller's own options")]
     fn request(
         &self,
+        partition: &Partition,
         commands: Vec<Arc<dyn AnyCommand>>,
-        key: Option<(IdempotencyKey, Fingerprint)>,
-        dry_run: bool,
+        (key, dry_run): (Option<(IdempotencyKey, Fingerprint)>, bool),
     ) -> Request {
         let entropy = commands.iter().map(|_| random()).collect();
-        Request { commands, entropy, key, keep: self.0.config.keep_outcomes, dry_run }
+        let config = &self.0.config;
+        let from_start = config.journal.contains(partition);
+        let journaling = if from_start { Journaling::FromStart } else { Journaling::Begun };
+        Request { commands, entropy, key, keep: config.keep_outcomes, dry_run, journaling }
     }
 
     /// The shard of a partition (FNV-1a: stable, and spread well enough over a few).

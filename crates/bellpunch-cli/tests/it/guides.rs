@@ -642,6 +642,12 @@ impl Session {
                 self.door();
                 Ok(Answer::text(String::new()))
             }
+            ["bellpunch", "serve", "--set", pair] => {
+                self.stop();
+                let store = format!("disk:{}", self.folder.path().join("bellpunch-data").display());
+                self.server = Some(Server::with(&store, &["--set", pair]));
+                Ok(Answer::text(String::new()))
+            }
             ["bellpunch", arguments @ ..] => Ok(self.bellpunch(arguments)),
             ["kill", "-9", "%1"] => {
                 self.server.take().ok_or("no server runs")?.kill();

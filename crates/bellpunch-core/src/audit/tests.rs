@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{Stored, audit};
-use crate::{Kind, RecordId, RecordKey, Timestamp, Version};
+use crate::{Digest, Entry, Kind, RecordId, RecordKey, Timestamp, Version};
 
 fn stored(kind: &str, id: &str, record: Value) -> Stored {
     let key = RecordKey { kind: Kind::named(kind), id: RecordId::stored(id) };
@@ -19,7 +19,31 @@ fn checks(records: &[Stored]) -> Vec<&'static str> {
 
 /// A partition in which everything agrees.
 fn sound() -> Vec<Stored> {
-    [of_limits(), of_tickets_and_uploads()].concat()
+    [of_limits(), of_tickets_and_uploads(), journal()].concat()
+}
+
+/// Three entries and their tail.
+fn journal() -> Vec<Stored> {
+    let mut previous = Digest::new([0; 32]);
+    let mut records = Vec::new();
+    for seq in 1..=3_u8 {
+        let entry = Entry {
+            seq: seq.into(),
+            at: at(seq).parse().unwrap(),
+            command: "quotas.consume".to_owned(),
+            content: json!({"id": "q", "units": seq}),
+            versions: [("quotas/q".to_owned(), Version::new(seq.into()))].into(),
+            events: Vec::new(),
+            previous,
+            hash: previous,
+        };
+        let entry = entry.sealed();
+        previous = entry.hash;
+        let id = Entry::id(seq.into());
+        records.push(stored("entries", id.as_str(), serde_json::to_value(entry).unwrap()));
+    }
+    records.push(stored("journal", "tail", json!({"seq": 3, "hash": previous})));
+    records
 }
 
 fn of_limits() -> Vec<Stored> {
@@ -145,8 +169,24 @@ fn finds_each_thing_that_does_not_agree() {
         ("uploads/u", "/charged", json!("c1"), "upload_matches_hold"),
         ("uploads/u", "/hold", json!("h"), "upload_matches_hold"),
         ("quotas/q", "/totals/opening", json!(-1), "record_readable"),
+        ("entries/00000000000000000002", "/content/units", json!(9), "journal_intact"),
+        ("entries/00000000000000000002", "/seq", json!(3), "journal_intact"),
+        ("entries/00000000000000000002", "/at", json!(at(9)), "journal_intact"),
+        ("entries/00000000000000000003", "/hash", json!("00".repeat(32)), "journal_intact"),
+        ("entries/00000000000000000003", "/previous", json!("00".repeat(32)), "journal_intact"),
+        ("journal/tail", "/seq", json!(2), "journal_intact"),
+        ("journal/tail", "/hash", json!("00".repeat(32)), "journal_intact"),
     ] {
         let found = changed(id, pointer, value);
         assert!(found.contains(&check), "{id} {pointer}: {found:?}");
+    }
+}
+
+#[test]
+fn finds_an_entry_or_a_tail_that_is_gone() {
+    for gone in ["entries/00000000000000000002", "entries/00000000000000000003", "journal/tail"] {
+        let mut records = sound();
+        records.retain(|stored| stored.key.to_string() != gone);
+        assert_eq!(checks(&records).first(), Some(&"journal_intact"), "{gone}");
     }
 }

@@ -11,7 +11,7 @@
 //! use std::sync::Arc;
 //! use bellpunch_core::limits::{ConsumeQuota, CreateQuota, Quota};
 //! use bellpunch_core::{
-//!     AnyCommand, Decision, Duration, Key, Limit, Loaded, Record, RecordId, Request, Timestamp,
+//!     AnyCommand, Decision, Duration, Journaling, Key, Limit, Loaded, Record, RecordId, Request, Timestamp,
 //!     Units, View, decide,
 //! };
 //!
@@ -19,7 +19,8 @@
 //! let mut send = |command: Arc<dyn AnyCommand>| {
 //!     let commands = vec![command];
 //!     let keep = Duration::from_days(7);
-//!     let request = Request { commands, entropy: vec![7], key: None, keep, dry_run: false };
+//!     let (entropy, dry_run, journaling) = (vec![7], false, Journaling::Off);
+//!     let request = Request { commands, entropy, key: None, keep, dry_run, journaling };
 //!     loop {
 //!         match decide(&mut view, &request, Timestamp::EPOCH) {
 //!             // Nothing is stored yet, so whatever is asked for is absent.

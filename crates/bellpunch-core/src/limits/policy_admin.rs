@@ -187,6 +187,10 @@ impl Command for SetPolicy {
         true
     }
 
+    fn is_journaled(&self) -> bool {
+        true
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<PolicyReply, Rejection> {
         let id = RecordId::from(&self.id);
         let known = draft.get::<RatePolicy>(&id);
@@ -261,6 +265,10 @@ impl Command for DeletePolicy {
         true
     }
 
+    fn is_journaled(&self) -> bool {
+        true
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<PolicyReply, Rejection> {
         let (known, _) = load(draft, (&self.id, self.if_version.as_ref()))?;
         let counters = draft.any::<RateCounter>(&RecordId::prefix(&[&self.id]));
@@ -309,6 +317,10 @@ impl Command for ResetPolicy {
         true
     }
 
+    fn is_journaled(&self) -> bool {
+        true
+    }
+
     fn decide(&self, draft: &mut Draft<'_>, _: Timestamp) -> Result<PolicyReply, Rejection> {
         let (known, _) = load(draft, (&self.id, self.if_version.as_ref()))?;
 
@@ -338,6 +350,10 @@ impl Command for ReadPolicy {
     }
 
     fn is_rate_limit(&self) -> bool {
+        true
+    }
+
+    fn is_journaled(&self) -> bool {
         true
     }
 
@@ -392,6 +408,10 @@ impl Command for ResetCounter {
     }
 
     fn is_rate_limit(&self) -> bool {
+        true
+    }
+
+    fn is_journaled(&self) -> bool {
         true
     }
 

@@ -79,7 +79,11 @@ impl World {
         let commands = vec![parsed];
         let entropy = vec![self.drawn];
         let keep = Duration::from_days(7);
-        self.run(now, &Request { commands, entropy, key, keep, dry_run }, store)
+        self.run(
+            now,
+            &Request { commands, entropy, key, keep, dry_run, journaling: crate::Journaling::Off },
+            store,
+        )
     }
 
     pub(super) fn run(&mut self, now: Timestamp, request: &Request, store: &str) -> Answer {
@@ -190,7 +194,14 @@ impl World {
             let Some(command) = super::sweep(key.kind.name(), vec![key.id]) else { continue };
             let commands = vec![command];
             let keep = Duration::from_days(7);
-            let request = Request { commands, entropy: vec![0], key: None, keep, dry_run: false };
+            let request = Request {
+                commands,
+                entropy: vec![0],
+                key: None,
+                keep,
+                dry_run: false,
+                journaling: crate::Journaling::Off,
+            };
             removed += usize::from(self.run(now, &request, "store").ok());
         }
         removed
@@ -229,5 +240,12 @@ fn rejected(rejection: Rejection, at: Timestamp) -> Answer {
 pub(super) fn request(command: impl crate::Command) -> Request {
     let commands: Vec<Arc<dyn crate::AnyCommand>> = vec![Arc::new(command)];
     let keep = Duration::from_days(7);
-    Request { commands, entropy: vec![1], key: None, keep, dry_run: false }
+    Request {
+        commands,
+        entropy: vec![1],
+        key: None,
+        keep,
+        dry_run: false,
+        journaling: crate::Journaling::Off,
+    }
 }

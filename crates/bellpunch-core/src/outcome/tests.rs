@@ -40,6 +40,7 @@ fn no_rule_sees_a_record_of_its_future() {
         key: None,
         keep: Duration::from_days(7),
         dry_run: false,
+        journaling: Journaling::Off,
     };
     let mut view = View::default();
     view.load(Mark::key(&RecordId::stored("mark")), Loaded::default());
@@ -77,7 +78,14 @@ fn settled(
     clock: Timestamp,
 ) -> (Timestamp, u64) {
     let (commands, keep) = (vec![command], Duration::from_days(7));
-    let request = Request { commands, entropy: vec![0], key: None, keep, dry_run: false };
+    let request = Request {
+        commands,
+        entropy: vec![0],
+        key: None,
+        keep,
+        dry_run: false,
+        journaling: Journaling::Off,
+    };
     let decision = decide(view, &request, clock);
     let Decision::Accepted { at, versions, touched, .. } = decision else {
         panic!("{decision:?}");
@@ -100,7 +108,14 @@ fn what_is_absent_is_looked_for_again_after_a_purge_of_its_kind() {
     // may have been made by another node, at the very version that the floor has.
     for (record, command) in [("mark", set().0), ("other", purge().0)] {
         let (commands, keep) = (vec![command], Duration::from_days(7));
-        let request = Request { commands, entropy: vec![0], key: None, keep, dry_run: false };
+        let request = Request {
+            commands,
+            entropy: vec![0],
+            key: None,
+            keep,
+            dry_run: false,
+            journaling: Journaling::Off,
+        };
         let decision = decide(&mut view, &request, at(3));
         let Decision::Load { records, .. } = decision else { panic!("{decision:?}") };
         assert_eq!(records, [Mark::key(&RecordId::stored(record))]);
@@ -142,7 +157,14 @@ fn keyed(command: impl Command, hash: u8) -> Request {
     let key = (IdempotencyKey::new("key").unwrap(), Fingerprint::new([hash; 32]));
     let (commands, keep): (Vec<Arc<dyn AnyCommand>>, _) =
         (vec![Arc::new(command)], Duration::from_days(7));
-    Request { commands, entropy: vec![0], key: Some(key), keep, dry_run: false }
+    Request {
+        commands,
+        entropy: vec![0],
+        key: Some(key),
+        keep,
+        dry_run: false,
+        journaling: Journaling::Off,
+    }
 }
 
 fn known() -> View {

@@ -11,8 +11,8 @@ use super::value::START;
 use super::world::{Answer, Sending, Unsupported, World};
 use crate::audit::Stored;
 use crate::{
-    Decision, Due, Duration, Fingerprint, Floor, Loaded, RecordId, RecordKey, Request, Timestamp,
-    Touched, View, decide, draft::DUE_MAX, sweep,
+    Decision, Due, Duration, Fingerprint, Floor, Journaling, Loaded, RecordId, RecordKey, Request,
+    Timestamp, Touched, View, decide, draft::DUE_MAX, sweep,
 };
 
 const KEEP: Duration = Duration::from_days(7);
@@ -97,6 +97,7 @@ impl DirectWorld {
             }),
             keep: KEEP,
             dry_run: sending.dry_run,
+            journaling: Journaling::Off,
         }
     }
 

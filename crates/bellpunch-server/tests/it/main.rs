@@ -10,6 +10,7 @@
 mod client;
 mod door;
 mod fuzz;
+mod journal;
 mod limits;
 mod shapes;
 mod slow;

@@ -73,6 +73,7 @@ impl Rules {
             key: None,
             keep: Duration::from_days(7),
             dry_run: false,
+            journaling: bellpunch::Journaling::Off,
         };
         let now = Timestamp::from_nanos(u128::try_from(at).unwrap()).unwrap();
         loop {

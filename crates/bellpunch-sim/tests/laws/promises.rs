@@ -132,6 +132,7 @@ impl World {
             commands: parsed,
             keep: KEEP,
             dry_run: how.dry_run,
+            journaling: bellpunch::Journaling::Off,
         };
         self.decide(&request, at)
     }

@@ -34,6 +34,7 @@ pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
             versions,
             versions_each,
             as_of,
+            seqs,
             touched,
             deadline,
         } => {
@@ -47,6 +48,7 @@ pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
                 versions,
                 versions_each,
                 as_of,
+                seqs,
                 replies,
             };
             Asked::Answer(Prepared { outcome: AnyOutcome::Accepted(receipt), touched, deadline })
@@ -97,6 +99,7 @@ pub(crate) fn storeless(reply: Reply, at: Timestamp, decided_by: DecidedBy) -> A
         versions: Versions::new(),
         versions_each: Vec::new(),
         as_of: Versions::new(),
+        seqs: Vec::new(),
         replies: vec![reply],
     })
 }

@@ -211,6 +211,7 @@ impl Desk {
 /// # use std::sync::Arc;
 /// # use bellpunch::store::{Clock, MemoryConfig, MemoryStore, Store};
 /// # use bellpunch::{EngineConfig, Partition, Request, Timestamp, command, Duration};
+/// use bellpunch::Journaling;
 /// use bellpunch::executor::{Executor, Input, Output};
 /// # #[derive(Debug)]
 /// # struct Stopped;
@@ -226,6 +227,7 @@ impl Desk {
 ///     key: None,
 ///     keep: Duration::from_days(7),
 ///     dry_run: false,
+///     journaling: Journaling::Begun,
 /// };
 /// let (partition, request) = (Partition::new("acme")?, Box::new(request));
 /// executor.handle(Input::Arrived { caller: 1, partition, request }, Timestamp::EPOCH);

@@ -199,6 +199,7 @@ fn request(units: u64, key: Option<(IdempotencyKey, Fingerprint)>) -> Request {
         key,
         keep: Duration::from_days(7),
         dry_run: false,
+        journaling: bellpunch_core::Journaling::Off,
     }
 }
 

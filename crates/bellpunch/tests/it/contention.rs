@@ -198,6 +198,7 @@ impl World {
             key: None,
             keep: Duration::from_days(7),
             dry_run: false,
+            journaling: bellpunch::Journaling::Off,
         };
         self.sent.insert(caller, (node, self.now));
         let partition = Partition::new("p").expect("a name");

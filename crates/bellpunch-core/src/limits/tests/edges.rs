@@ -432,7 +432,14 @@ fn every_wire_command_reads_its_own_content_again() {
 fn batch(view: &mut View, commands: Vec<Arc<dyn AnyCommand>>, at: Timestamp) -> String {
     let entropy = vec![1; commands.len()];
     let keep = Duration::from_days(7);
-    let request = Request { commands, entropy, key: None, keep, dry_run: false };
+    let request = Request {
+        commands,
+        entropy,
+        key: None,
+        keep,
+        dry_run: false,
+        journaling: crate::Journaling::Off,
+    };
     loop {
         match decide(view, &request, at) {
             Decision::Load { records, due } => {
@@ -528,7 +535,14 @@ fn a_sweep_looks_again() {
     let swept = |world: &mut World, kind: &str| {
         let commands = vec![crate::limits::sweep(kind, of(kind)).unwrap()];
         let keep = Duration::from_days(7);
-        let request = Request { commands, entropy: vec![0], key: None, keep, dry_run: false };
+        let request = Request {
+            commands,
+            entropy: vec![0],
+            key: None,
+            keep,
+            dry_run: false,
+            journaling: crate::Journaling::Off,
+        };
         world.run(nanos(1), &request, "store").code
     };
     let before = world.kinds();

@@ -64,6 +64,7 @@ impl World {
             key: None,
             keep: Duration::from_days(7),
             dry_run,
+            journaling: bellpunch::Journaling::Off,
         };
         loop {
             match decide(&mut self.view, &request, now) {
