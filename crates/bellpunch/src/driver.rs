@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bellpunch_core::{DUE_MAX, Due, Partition, RecordKey, Request, Timestamp, planted};
-use bellpunch_store::{BoxFuture, Clock, CommitResult, Failure, FailureKind, Scan, Store};
+use bellpunch_store::{
+    BoxFuture, Clock, Commit, CommitResult, Failure, FailureKind, Scan, Sharing, Store,
+};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 
@@ -23,6 +25,10 @@ use crate::{AnyOutcome, EngineConfig, EngineStats, Error, ErrorKind, Histogram};
 pub(crate) const INBOX_MAX: usize = 65_536;
 /// Messages taken at once before the executor is asked what to do.
 const TAKE_MAX: usize = 1_024;
+/// Calls of a shared store that carry commits of a shard, at once. Above it commits wait for one to
+/// end and then travel together: on a server each call costs about as much as its commits. A store
+/// of this process alone combines what comes by itself.
+const CALLS_MAX: usize = 2;
 
 pub(crate) type Answer = Result<AnyOutcome, Error>;
 
@@ -50,6 +56,11 @@ struct Shard {
     waiters: BTreeMap<Caller, oneshot::Sender<Answer>>,
     /// What is told once it is counted.
     replies: Vec<(Caller, Answer)>,
+    /// What is to be committed by the next call.
+    ready: Vec<(Op, Arc<Commit>)>,
+    /// Calls that carry commits now, and how many may.
+    calls: usize,
+    calls_max: usize,
     drained: Vec<oneshot::Sender<()>>,
     stats: Arc<Mutex<EngineStats>>,
     watch: Watch,
@@ -87,12 +98,16 @@ pub(crate) fn start(
 ) -> (mpsc::Sender<Message>, Arc<Mutex<EngineStats>>) {
     let (sender, inbox) = mpsc::channel(INBOX_MAX);
     let stats = Arc::new(Mutex::new(EngineStats::default()));
+    let properties = store.properties();
     let shard = Shard {
-        executor: Executor::new(config, &store.properties(), seed),
+        executor: Executor::new(config, &properties, seed),
         store,
         clock,
         waiters: BTreeMap::new(),
         replies: Vec::new(),
+        ready: Vec::new(),
+        calls: 0,
+        calls_max: if properties.sharing == Sharing::Shared { CALLS_MAX } else { usize::MAX },
         drained: Vec::new(),
         stats: Arc::clone(&stats),
         watch: Watch::default(),
@@ -151,6 +166,7 @@ impl Shard {
     fn done(&mut self, done: Done) {
         let now = self.watch.read(&*self.clock);
         self.watch.commits(&done, now);
+        self.calls = self.calls.saturating_sub(usize::from(done.sent.is_some()));
         for input in done.inputs {
             self.executor.handle(input, now);
         }
@@ -192,9 +208,10 @@ impl Shard {
         }
     }
 
-    /// Does what the executor asks for. All its commits travel in one call of the store.
+    /// Does what the executor asks for. All its commits that are ready travel in one call of the
+    /// store.
     fn work(&mut self, pending: &mut Pending, poll: fn(&mut Executor) -> Option<Output>) {
-        let (mut ops, mut commits, mut drained) = (Vec::new(), Vec::new(), false);
+        let mut drained = false;
         while let Some(output) = poll(&mut self.executor) {
             match output {
                 Output::Reply { caller, result } => self.replies.push((caller, result)),
@@ -204,8 +221,7 @@ impl Shard {
                         let early = Input::Committed { op, result };
                         pending.push(Box::pin(std::future::ready(early.into())));
                     }
-                    ops.push(op);
-                    commits.push(commit);
+                    self.ready.push((op, commit));
                 }
                 Output::Read { op, partition, records, due } => {
                     let store = Arc::clone(&self.store);
@@ -229,16 +245,11 @@ impl Shard {
             }
         }
         let gone = || self.waiters.values().any(oneshot::Sender::is_closed);
-        if !(ops.is_empty() || planted!("gone_cancels") && gone()) {
-            let store = Arc::clone(&self.store);
-            let (now, begun) = (self.watch.read(&*self.clock), Instant::now());
-            pending.push(Box::pin(async move {
-                let results = store.commit(commits).await;
-                assert_eq!(results.len(), ops.len(), "a store answers each commit");
-                let ended = |(op, result): (Op, CommitResult)| Input::Committed { op, result };
-                let inputs = ops.into_iter().zip(results).map(ended).collect();
-                Done { inputs, sent: Some((now, begun.elapsed())) }
-            }));
+        let free = self.calls < self.calls_max && !self.ready.is_empty();
+        if free && !(planted!("gone_cancels") && gone()) {
+            self.call(pending);
+        } else if planted!("gone_cancels") && gone() {
+            self.ready.clear();
         }
         *lock(&self.stats) = EngineStats {
             commit_micros: self.watch.commit_micros,
@@ -255,6 +266,21 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Sends what is to be committed.
+    fn call(&mut self, pending: &mut Pending) {
+        let (ops, commits): (Vec<Op>, Vec<_>) = std::mem::take(&mut self.ready).into_iter().unzip();
+        let store = Arc::clone(&self.store);
+        let (now, begun) = (self.watch.read(&*self.clock), Instant::now());
+        self.calls = self.calls.saturating_add(1);
+        pending.push(Box::pin(async move {
+            let results = store.commit(commits).await;
+            assert_eq!(results.len(), ops.len(), "a store answers each commit");
+            let ended = |(op, result): (Op, CommitResult)| Input::Committed { op, result };
+            let inputs = ops.into_iter().zip(results).map(ended).collect();
+            Done { inputs, sent: Some((now, begun.elapsed())) }
+        }));
     }
 
     /// Tells the callers. Whoever is told finds it among the counts.
