@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration as Span;
 
 use bellpunch_core::{
-    BestEffort, Category, DecidedBy, Decision, IdempotencyKey, Loaded, Partition, RecordKey,
-    Rejection, Reply, Request, Timestamp, Versions, View, WithoutStore, best_effort, decide,
-    planted, rate_limits_alone, without_store,
+    BestEffort, Category, DecidedBy, Decision, IdempotencyKey, Journaling, Loaded, Partition,
+    RecordKey, Rejection, Reply, Request, Timestamp, Versions, View, WithoutStore, best_effort,
+    decide, planted, rate_limits_alone, without_store,
 };
 use bellpunch_store::{
     Commit, CommitResult, Failure, FailureKind, Guarantee, Resolution, Sharing, Versioned,
@@ -754,8 +754,10 @@ impl Lane {
             }
             WithoutStore::Local(command) if self.local.bytes() < LOCAL_BYTES_MAX => {
                 let entropy = request.entropy.clone();
+                // Records that live in this node alone have no place in the partition's journal.
+                let (commands, journaling) = (vec![command], Journaling::Off);
                 let request =
-                    Request { commands: vec![command], entropy, key: None, ..request.clone() };
+                    Request { commands, entropy, key: None, journaling, ..request.clone() };
                 let outcome = decide_local(&mut self.local, &request, now)?;
                 *local = local.saturating_add(1);
                 Some(outcome)

@@ -25,7 +25,10 @@ impl World {
         let clock = Arc::new(SystemClock::new());
         let memory = MemoryStore::new(Arc::clone(&clock) as _, MemoryConfig::default());
         let store = Arc::new(FaultStore::new(Arc::new(memory)));
-        let engine = Engine::start(Arc::clone(&store) as _, clock, EngineConfig::default());
+        // What is decided without the store has no place in the journal.
+        let journal = [Partition::new("p").expect("a legal name")].into();
+        let config = EngineConfig { journal, ..EngineConfig::default() };
+        let engine = Engine::start(Arc::clone(&store) as _, clock, config);
         let world = Self { store, engine };
         for id in [OPEN, LOCAL, CLOSED] {
             let mut policy = json!({ "id": id, "algorithm": "sliding_log", "limit": 100,
@@ -83,6 +86,7 @@ fn accepted(told: Result<AnyOutcome, Error>, by: DecidedBy) {
         Ok(AnyOutcome::Accepted(receipt)) => {
             assert_eq!(receipt.decided_by, by);
             assert_eq!(receipt.versions.is_empty(), by != DecidedBy::Store);
+            assert!(by == DecidedBy::Store || receipt.seqs.is_empty(), "{:?}", receipt.seqs);
         }
         other => panic!("{by:?}: {other:?}"),
     }
