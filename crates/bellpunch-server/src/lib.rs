@@ -29,6 +29,7 @@
 
 mod app;
 mod audit;
+mod below;
 mod blob;
 mod call;
 mod config;
