@@ -65,7 +65,7 @@ pub fn parse_compact(text: &str) -> Result<Vec<Script>, ParseError> {
 }
 
 /// The text without the number of a schedule, `(S6)`, which it may begin with.
-fn schedule_apart(text: &str) -> &str {
+pub(super) fn schedule_apart(text: &str) -> &str {
     let text = text.trim_start();
     let number = text.strip_prefix("(S").and_then(|rest| rest.split_once(')'));
     match number {
@@ -444,13 +444,13 @@ fn issue_option(option: &str) -> Parsed<(&'static str, Value)> {
     field.ok_or_else(wrong)
 }
 
-fn accepted(calls: usize) -> Expect {
+pub(super) fn accepted(calls: usize) -> Expect {
     let ok = Expected { word: "ok".to_owned(), fields: Vec::new() };
     if calls == 1 { Expect::One(ok) } else { Expect::Counts(vec![vec![(calls, ok)]]) }
 }
 
 /// Splits outside of braces and brackets; empty parts are dropped.
-fn parts(text: &str, at: char) -> Vec<&str> {
+pub(super) fn parts(text: &str, at: char) -> Vec<&str> {
     let mut depth = 0_i32;
     let mut from = 0_usize;
     let mut parts = Vec::new();

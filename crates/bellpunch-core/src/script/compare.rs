@@ -41,6 +41,7 @@ fn find(answer: &Answer, name: &str) -> Option<Value> {
         "replayed" => return Some(Value::Bool(answer.replayed)),
         "decided_by" => return Some(Value::String(answer.decided_by.clone())),
         "dry_run" if answer.dry_run => return Some(Value::Bool(true)),
+        "events" => return Some(Value::String(events(&answer.json))),
         "violations" => return violations(&answer.json).map(Value::String),
         _ => {}
     }
@@ -77,6 +78,13 @@ fn children(value: &Value) -> Vec<&Value> {
         Value::Object(fields) => fields.values().collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
+}
+
+/// The names of the events that an answer tells, as a script writes them: `a,b`; `-` if none.
+fn events(json: &Value) -> String {
+    let all = json.get("events").and_then(Value::as_array).into_iter().flatten();
+    let names: Vec<&str> = all.filter_map(|event| event.get("event")?.as_str()).collect();
+    if names.is_empty() { "-".to_owned() } else { names.join(",") }
 }
 
 /// The targets of a refusal, as a script writes them: `b,p/k`.
