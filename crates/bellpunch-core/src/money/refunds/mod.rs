@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::payments::Target;
 use crate::{CommandSpec, CurrencyCode, Key, Kind, Minor, MinorUnits, Record, Timestamp};
 
 /// What a refund is.
@@ -49,12 +50,30 @@ pub struct Source {
     pub retainer: Option<Key>,
     /// How much.
     pub amount: Minor,
-    /// The place of the invoice's allocation; 0 of others.
+    /// The place of the part: of an invoice that of its allocation.
     #[serde(default)]
     pub ordinal: u64,
     /// What of it the retainer had spent: a dispute takes that from the firm.
     #[serde(default)]
     pub spent: Minor,
+}
+
+impl Source {
+    /// Nothing yet, from there.
+    pub(crate) fn at(target: Option<&Target>, ordinal: u64) -> Self {
+        let (invoice, retainer) = match target.cloned() {
+            Some(Target::Invoice(id)) => (Some(id), None),
+            Some(Target::Retainer(id)) => (None, Some(id)),
+            None => (None, None),
+        };
+        Self { invoice, retainer, amount: Minor::ZERO, ordinal, spent: Minor::ZERO }
+    }
+
+    /// Where it is taken from; `None` is unapplied.
+    pub(crate) fn target(&self) -> Option<Target> {
+        let invoice = self.invoice.clone().map(Target::Invoice);
+        invoice.or_else(|| self.retainer.clone().map(Target::Retainer))
+    }
 }
 
 /// A refund of a payment or of a retainer.
