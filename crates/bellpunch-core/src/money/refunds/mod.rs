@@ -4,10 +4,28 @@
 //! was and may yet be given back is at most what came. Success reverses each source in one commit;
 //! failure ends the set-aside and nothing else.
 
+mod view;
+
 use serde::{Deserialize, Serialize};
 
 use super::payments::Target;
 use crate::{CommandSpec, CurrencyCode, Key, Kind, Minor, MinorUnits, Record, Timestamp};
+
+pub use view::RefundView;
+pub(crate) use view::view;
+
+/// When a refund settles.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Settle {
+    /// The money is back already.
+    #[default]
+    Now,
+    /// It is asked for first: pending until it is completed or fails.
+    Later,
+}
 
 /// What a refund is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
