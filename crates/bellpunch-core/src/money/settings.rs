@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Book;
+use super::series::Zone;
 use crate::{CommandSpec, Duration, Kind, Record, RecordId};
 
 /// What a book is set to.
@@ -13,7 +14,7 @@ use crate::{CommandSpec, Duration, Kind, Record, RecordId};
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The zone of the series that the book did not define itself: an IANA name or an offset.
-    pub(crate) zone: String,
+    pub(crate) zone: Zone,
     /// Whether an issued invoice may be voided.
     pub(crate) void_allowed: bool,
     /// Within which span two equal payments of one invoice are told as a possible duplicate.
@@ -23,7 +24,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let duplicate_window_ns = Duration::from_millis(600_000);
-        Self { zone: "UTC".to_owned(), void_allowed: true, duplicate_window_ns }
+        Self { zone: Zone::utc(), void_allowed: true, duplicate_window_ns }
     }
 }
 

@@ -70,16 +70,23 @@ pub(crate) fn release(
     amount: Minor,
 ) -> Decided<()> {
     let (before, _) = find(book, id)?;
-    let place = place(id, ordinal);
-    let Some(allocation) = book.draft.get::<Allocation>(&place) else {
+    if !lower(book, (id, ordinal), amount) {
         // Not loaded yet: the answer is thrown away.
         return Ok(());
-    };
-    let left = allocation.amount.checked_sub(amount).expect("no more goes back than came");
+    }
     let paid = before.amount_paid.checked_sub(amount).expect("the allocation is part of it");
-    book.draft.put(&place, Allocation { amount: left, ..(*allocation).clone() });
     put(book, id, (&before, Invoice { amount_paid: paid, ..(*before).clone() }));
     Ok(())
+}
+
+/// Takes a part of an allocation back in its own record alone: the caller writes the invoice, once,
+/// with all that changes of it. Gives whether the allocation is loaded.
+pub(super) fn lower(book: &mut Book<'_, '_>, (id, ordinal): (&Key, u64), amount: Minor) -> bool {
+    let place = place(id, ordinal);
+    let Some(allocation) = book.draft.get::<Allocation>(&place) else { return false };
+    let left = allocation.amount.checked_sub(amount).expect("no more goes back than came");
+    book.draft.put(&place, Allocation { amount: left, ..(*allocation).clone() });
+    true
 }
 
 /// The live allocations of an invoice, the newest first, until they add up to `amount`: their

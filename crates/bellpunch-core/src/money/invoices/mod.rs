@@ -5,17 +5,37 @@
 //! would make it negative is refused. `amount_paid` is the sum of its live allocations.
 
 mod allocation;
+mod create;
+mod credit;
+mod credit_note;
+mod end;
+mod issue;
+mod lines;
+mod write_off;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::series::ChainPlace;
-use super::{Book, Decided, MoneyRejection};
-use crate::{CommandSpec, CurrencyCode, Key, Kind, Minor, Record, RecordId, Timestamp, Version};
+use super::{Book, Decided, MoneyRejection, Moved};
+use crate::{
+    CivilDate, Command, CommandSpec, CurrencyCode, Draft, Key, Kind, Minor, Record, RecordId,
+    Timestamp, Version,
+};
 
 pub use allocation::{Allocation, AllocationSource};
 pub(crate) use allocation::{allocate, newest_first, release};
+pub use create::{Create, Update};
+pub use credit::{Credit, CreditLine, CreditReply, Excess};
+pub use credit_note::{
+    CreditNote, CreditNoteView, CreditedRate, ReadCreditNote, ReadCreditNoteReply,
+};
+pub use end::{Discard, Void};
+pub(crate) use issue::frozen;
+pub use issue::{Issue, Send};
+pub use lines::{Discount, NewLine};
+pub use write_off::{Reinstate, WriteOff};
 
 /// What an invoice is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -95,6 +115,9 @@ pub struct Invoice {
     /// The series that it is numbered in.
     pub(crate) series: Key,
     pub(crate) lines: Vec<InvoiceLine>,
+    /// As it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asked_discount: Option<Discount>,
     /// The sum of the lines' discounts.
     pub(crate) discount: Minor,
     pub(crate) rates: Vec<RateTotal>,
@@ -105,14 +128,17 @@ pub struct Invoice {
     /// With its VAT.
     pub(crate) credited: Minor,
     pub(crate) written_off: Minor,
+    /// Why, while something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) write_off_reason: Option<Key>,
     /// How many allocations it ever had; each has its place in that order.
     pub(crate) allocations: u64,
-    /// The civil date, as `2025-06-15`, in the series' zone.
-    pub(crate) due_on: String,
+    /// In the series' zone.
+    pub(crate) due_on: CivilDate,
     /// The start of the day after it, there.
     pub(crate) due_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) issue_date: Option<String>,
+    pub(crate) issue_date: Option<CivilDate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) issued_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,6 +203,17 @@ impl Invoice {
     /// Whether something is due past its day.
     pub(crate) fn is_overdue(&self, now: Timestamp) -> bool {
         self.stage == Stage::Issued && !self.balance_due().is_zero() && self.due_at <= now
+    }
+
+    /// Tests that it is a draft.
+    ///
+    /// # Errors
+    /// `invoice_not_draft`.
+    pub(crate) fn draft(&self) -> Decided<()> {
+        if self.stage == Stage::Draft {
+            return Ok(());
+        }
+        Err(MoneyRejection::InvoiceNotDraft { status: self.status() })
     }
 
     /// Tests that it takes payments. A paid one does: of nothing (`exceeds_due`).
@@ -266,6 +303,9 @@ pub struct InvoiceView {
     pub credited: Minor,
     /// What will not be paid.
     pub written_off: Minor,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_off_reason: Option<Key>,
     /// What is left to pay.
     pub balance_due: Minor,
     /// What it is.
@@ -274,7 +314,7 @@ pub struct InvoiceView {
     pub overdue: bool,
     /// The date of its issue, in the series' zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub issue_date: Option<String>,
+    pub issue_date: Option<CivilDate>,
     /// When it was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_at: Option<Timestamp>,
@@ -282,12 +322,18 @@ pub struct InvoiceView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
     /// The day until whose end it is to be paid.
-    pub due_on: String,
+    pub due_on: CivilDate,
     /// The end of that day, in the series' zone.
     pub due_at: Timestamp,
     /// When what was due reached 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paid_at: Option<Timestamp>,
+    /// When it was discarded or made void.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Why it is void.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Key>,
     /// Its place in the chain of its series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain: Option<ChainPlace>,
@@ -304,6 +350,11 @@ pub(crate) fn view(book: &mut Book<'_, '_>, id: &Key) -> Decided<InvoiceView> {
     let (balance_due, status) = (found.balance_due(), found.status());
     let overdue = found.is_overdue(book.now);
     let invoice = (*found).clone();
+    let (ended_at, reason) = match invoice.stage {
+        Stage::Draft | Stage::Issued => (None, None),
+        Stage::Discarded { at } => (Some(at), None),
+        Stage::Void { at, reason } => (Some(at), Some(reason)),
+    };
     Ok(InvoiceView {
         id: id.clone(),
         number: invoice.number,
@@ -318,6 +369,7 @@ pub(crate) fn view(book: &mut Book<'_, '_>, id: &Key) -> Decided<InvoiceView> {
         amount_paid: invoice.amount_paid,
         credited: invoice.credited,
         written_off: invoice.written_off,
+        write_off_reason: invoice.write_off_reason,
         balance_due,
         status,
         overdue,
@@ -327,10 +379,78 @@ pub(crate) fn view(book: &mut Book<'_, '_>, id: &Key) -> Decided<InvoiceView> {
         due_on: invoice.due_on,
         due_at: invoice.due_at,
         paid_at: invoice.paid_at,
+        ended_at,
+        reason,
         chain: invoice.chain,
         version,
     })
 }
 
+/// What a command on an invoice answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct InvoiceReply {
+    /// The invoice after the command.
+    pub invoice: InvoiceView,
+    /// What it posted and emitted.
+    #[serde(flatten)]
+    pub moved: Moved,
+}
+
+impl InvoiceReply {
+    /// What a command answers that wrote this invoice.
+    fn of(mut book: Book<'_, '_>, id: &Key) -> Decided<Self> {
+        let invoice = view(&mut book, id)?;
+        Ok(Self { invoice, moved: book.close() })
+    }
+}
+
+/// Tells how an invoice is now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Read {
+    /// Which one.
+    pub id: Key,
+}
+
+/// How an invoice is now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ReadReply {
+    /// The invoice.
+    pub invoice: InvoiceView,
+}
+
+impl Command for Read {
+    const NAME: &'static str = "invoices.read";
+    type Reply = ReadReply;
+    type Rejection = MoneyRejection;
+
+    fn begins_journal(&self) -> bool {
+        true
+    }
+
+    fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<ReadReply> {
+        let mut book = Book::open(draft, now);
+        Ok(ReadReply { invoice: view(&mut book, &self.id)? })
+    }
+}
+
 /// The commands of invoices.
-pub(crate) const COMMANDS: &[CommandSpec] = &[];
+pub(crate) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::change::<Create>().of_money(),
+    CommandSpec::change::<Update>().of_money(),
+    CommandSpec::change::<Discard>().of_money(),
+    CommandSpec::change::<Issue>().of_money(),
+    CommandSpec::change::<Send>().of_money(),
+    CommandSpec::change::<Void>().of_money(),
+    CommandSpec::change::<Credit>().of_money(),
+    CommandSpec::change::<WriteOff>().of_money(),
+    CommandSpec::change::<Reinstate>().of_money(),
+    CommandSpec::read::<Read>().of_money(),
+    CommandSpec::read::<ReadCreditNote>().of_money(),
+];
+
+#[cfg(test)]
+mod tests;
