@@ -47,6 +47,8 @@ pub struct Draft<'v> {
     view: &'v mut View,
     entropy: u128,
     drawn: u64,
+    /// The command that is being decided has asked for its place in the journal.
+    placed: bool,
     events: Vec<serde_json::Value>,
     reads: BTreeMap<RecordKey, Version>,
     writes: BTreeMap<RecordKey, Written>,
@@ -71,6 +73,7 @@ impl<'v> Draft<'v> {
             view,
             entropy: 0,
             drawn: 0,
+            placed: false,
             events: Vec::new(),
             reads: BTreeMap::new(),
             writes: BTreeMap::new(),
@@ -87,6 +90,7 @@ impl<'v> Draft<'v> {
     pub(crate) fn begin(&mut self, entropy: u128) {
         self.entropy = entropy;
         self.drawn = 0;
+        self.placed = false;
         self.events.clear();
         for written in self.writes.values_mut() {
             written.fresh = false;
@@ -241,10 +245,16 @@ impl<'v> Draft<'v> {
 
     /// The place in the journal of the command that is being decided, in a partition that keeps
     /// one. Who asks has read the journal's tail: all who ask have one order, in which time never
-    /// goes back.
+    /// goes back. If it is accepted and writes, it is entered at that place, and if it is the first.
     pub fn seq(&mut self) -> u64 {
+        self.placed = true;
         let tail = self.get::<crate::Tail>(&crate::tail_id());
         tail.map_or(0, |tail| tail.seq).saturating_add(1)
+    }
+
+    /// Whether the command that is being decided has asked for its place.
+    pub(crate) const fn is_placed(&self) -> bool {
+        self.placed
     }
 
     /// Says what others may want to hear of: it stands in the command's entry in the journal, so

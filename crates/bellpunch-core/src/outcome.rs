@@ -277,7 +277,9 @@ fn enter(
     if !belongs || draft.freshly_written().next().is_none() {
         return None;
     }
-    let kept = command.begins_journal_any() || journal::is_kept(draft, request.journaling);
+    // What was told its place is at it: nothing else may be.
+    let begins = command.begins_journal_any() || draft.is_placed();
+    let kept = begins || journal::is_kept(draft, request.journaling);
     kept.then(|| {
         let wrote = named(draft.freshly_written());
         journal::enter(draft, command, (wrote, now))

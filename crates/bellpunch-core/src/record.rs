@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Key, Timestamp};
+use crate::{AccountId, Key, Timestamp};
 
 /// A type of record. Compared by name.
 #[derive(Clone, Debug)]
@@ -138,6 +138,12 @@ impl RecordId {
     }
 }
 
+impl From<&AccountId> for RecordId {
+    fn from(account: &AccountId) -> Self {
+        Self(account.shared())
+    }
+}
+
 impl fmt::Debug for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -146,7 +152,7 @@ impl fmt::Debug for RecordId {
 
 impl From<&Key> for RecordId {
     fn from(key: &Key) -> Self {
-        Self(key.as_str().into())
+        Self(key.shared())
     }
 }
 

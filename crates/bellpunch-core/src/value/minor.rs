@@ -229,7 +229,7 @@ impl AccountId {
     /// An account as a caller names it.
     #[must_use]
     pub fn of(key: &super::Key) -> Self {
-        Self(key.as_str().into())
+        Self(key.shared())
     }
 
     /// Money that came from outside, or went there.
@@ -278,6 +278,11 @@ impl AccountId {
     #[must_use]
     pub fn retainer(retainer: &super::Key) -> Self {
         Self(format!("sys:retainer:{retainer}").into())
+    }
+
+    /// The name, shared.
+    pub(crate) fn shared(&self) -> std::sync::Arc<str> {
+        std::sync::Arc::clone(&self.0)
     }
 
     /// Whether it is one of the book's own, which no command of a caller may name.

@@ -112,6 +112,13 @@ name_type! {
     Key, KEY_BYTES_MAX
 }
 
+impl Key {
+    /// The name, shared: ids that are the same text are one text in memory.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
 name_type! {
     /// The unit of order and atomicity: 1 to 128 bytes of UTF-8 without control characters.
     ///
