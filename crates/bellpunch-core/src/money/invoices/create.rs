@@ -97,7 +97,7 @@ impl Command for Create {
             due_on: self.due_on,
             totals,
         };
-        let invoice = content.drawn_up(&mut book, now);
+        let invoice = content.drawn_up(&mut book, now)?;
         match &series {
             Some(series) => issue(&mut book, &id, (Self::NAME, &invoice, series))?,
             None => {
@@ -200,7 +200,7 @@ impl Command for Update {
             due_on: self.due_on.unwrap_or(before.due_on),
             totals,
         };
-        let invoice = content.drawn_up(&mut book, before.created_at);
+        let invoice = content.drawn_up(&mut book, before.created_at)?;
         book.draft.put(&RecordId::from(&self.id), invoice);
         InvoiceReply::of(book, &self.id)
     }
@@ -217,13 +217,13 @@ struct Content {
 }
 
 impl Content {
-    /// The draft. Where its series is not defined yet it is due in the book's zone; its issue needs
-    /// the series, and says it again.
-    fn drawn_up(self, book: &mut Book<'_, '_>, created_at: Timestamp) -> Invoice {
+    /// The draft. Where its series is not defined yet it is due in the zone of the one that every
+    /// book has; its issue needs its own, and says it again.
+    fn drawn_up(self, book: &mut Book<'_, '_>, created_at: Timestamp) -> Decided<Invoice> {
         let Self { client, currency, series, discount, due_on, totals } = self;
-        let found = series::find(book, series.as_str()).ok();
-        let due_at = due_at(book, found.as_ref(), due_on);
-        Invoice {
+        let found = series::find(book, series.as_str()).or_else(|_| series::find(book, SERIES))?;
+        let due_at = due_at(&found, due_on);
+        Ok(Invoice {
             stage: Stage::Draft,
             number: None,
             client,
@@ -250,7 +250,7 @@ impl Content {
             chain: None,
             recent: Vec::new(),
             created_at,
-        }
+        })
     }
 }
 

@@ -99,7 +99,7 @@ pub(super) fn issue(
     let invoice = Invoice {
         stage: Stage::Issued,
         number: Some(assigned.number.clone()),
-        due_at: due_at(book, Some(series), before.due_on),
+        due_at: due_at(series, before.due_on),
         issue_date: Some(date_of(series, now)),
         issued_at: Some(now),
         chain: assigned.chain.clone(),
@@ -133,21 +133,13 @@ pub(crate) fn frozen(id: &Key, invoice: &Invoice) -> Value {
     })
 }
 
-/// The date of an instant in the series' zone.
+/// The date of a decision in the series' zone.
 pub(super) fn date_of(series: &Series, now: Timestamp) -> CivilDate {
-    let _ = series;
-    let zoned = now.to_jiff().to_zoned(jiff::tz::TimeZone::UTC);
-    CivilDate::from_jiff(zoned.date()).expect("a book is written in the years of its dates")
+    series.date_of(now).parse().expect("each instant has a date in each zone")
 }
 
 /// The start of the day after a date, in the series' zone.
-pub(super) fn due_at(
-    book: &mut Book<'_, '_>,
-    series: Option<&Series>,
-    due_on: CivilDate,
-) -> Timestamp {
-    let _ = (book, series);
-    let next = due_on.to_jiff().tomorrow().expect("a date is far from the end of the calendar");
-    let start = next.to_zoned(jiff::tz::TimeZone::UTC).expect("and has an instant in each zone");
-    Timestamp::from_jiff(start.timestamp()).expect("and from its beginning")
+pub(super) fn due_at(series: &Series, due_on: CivilDate) -> Timestamp {
+    let end = series.end_of_day(&due_on.to_string());
+    end.expect("the shape of the command was tested: such a day ends in each zone")
 }
