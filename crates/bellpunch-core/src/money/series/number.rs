@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ChainPlace;
 use super::template::Mark;
-use crate::{Key, Kind, Record, RecordId, Timestamp, Version};
+use crate::{Key, Kind, Record, RecordId, Timestamp};
 
 /// What a counter without scope or period has in their place. No scope of a series without scopes
 /// is ever told, and a period is digits, so nothing else is taken for it.
@@ -44,6 +44,14 @@ impl Place {
         let scope = self.scope.clone().unwrap_or_else(none);
         let period = Key::new(&self.period).unwrap_or_else(|_| none());
         [self.series.clone(), scope, period]
+    }
+
+    /// Whose a number is, by where it is.
+    pub(super) fn of_number(id: &RecordId) -> Option<Self> {
+        let [series, scope, period, _] = <[Key; 4]>::try_from(id.split(4)?).ok()?;
+        let scope = Some(scope).filter(|scope| scope.as_str() != NONE);
+        let period = if period.as_str() == NONE { "" } else { period.as_str() }.to_owned();
+        Some(Self { series, scope, period })
     }
 
     /// Where the counter is.
@@ -106,7 +114,7 @@ pub(crate) struct Number {
 }
 
 impl Record for Number {
-    const KIND: Kind = Kind::compound("series_numbers", 4);
+    const KIND: Kind = Kind::compound("numbers", 4);
 }
 
 /// When a number was made void, and why.
