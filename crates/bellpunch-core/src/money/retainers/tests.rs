@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::trial::{Answer, Call, World, at, count};
 
-use given::{archived, book, invoice, payment, pending};
+use given::{archived, book, complete, invoice, payment, pending};
 
 pub(super) fn sar(amount: impl Into<Value>) -> Value {
     json!({"amount": amount.into(), "currency": "SAR"})
@@ -178,7 +178,7 @@ fn m06_no_more_goes_out_than_there_is() {
     world.send(0, consume(6_000, &json!({}))).ok();
     let answer = world.send(0, refund(&json!({})));
     assert_eq!(answer.ok()["refund"]["amount"], 4_000);
-    assert_eq!(answer.ok()["refund"]["number"], "RFD-0001");
+    assert_eq!(answer.ok()["refund"]["number"], "RFD-202701-0001");
     let retainer = read(&mut world, 0);
     assert_eq!((&retainer["balance"], &retainer["status"]), (&json!(0), &json!("refunded")));
 
@@ -208,14 +208,20 @@ fn m07_a_payment_replenishes_once() {
 #[test]
 fn m08_only_a_completed_payment_and_all_of_it() {
     let mut world = with(0, &json!({}));
-    pending(&mut world, "Q", 5_000);
-    payment(&mut world, "P", 5_000);
-    let answer = world.send(0, replenish(5_000, &json!({"payment": "Q"})));
+    pending(&mut world, "P", 5_000);
+    let answer = world.send(0, replenish(5_000, &json!({"payment": "P"})));
     assert_eq!(answer.no("payment_not_completed")["status"], "pending");
+    complete(&mut world, "P");
     let answer = world.send(0, replenish(6_000, &json!({"payment": "P"})));
     assert_eq!(answer.no("amount_mismatch")["expected"], 5_000);
     let answer = world.send(0, replenish(4_000, &json!({"payment": "P"})));
     assert_eq!(answer.no("amount_mismatch")["expected"], 5_000);
+    let later = json!({"id": "P", "reason": "x", "amount": sar(1), "settle": "later"});
+    let refund = world.send(0, ("payments.refund", later)).ok()["refund"]["id"].clone();
+    let answer = world.send(0, replenish(5_000, &json!({"payment": "P"})));
+    assert_eq!(answer.no("exceeds_unapplied")["unapplied"], 4_999);
+    world.send(0, ("refunds.fail", json!({"id": refund}))).ok();
+    world.send(0, replenish(5_000, &json!({"payment": "P"}))).ok();
 }
 
 #[test]
@@ -283,12 +289,32 @@ fn m11_nothing_moves_while_all_of_it_is_to_go_back() {
     assert_eq!(answer.no("retainer_closing")["refund"], id);
     world.send(0, refund(&json!({}))).no("retainer_closing");
     world.send(0, refund(&json!({"amount": sar(1)}))).no("retainer_closing");
+    let answer = world.send(0, ("refunds.fail", json!({"id": id})));
+    let retainer = &answer.ok()["retainers"][0];
+    assert_eq!((&retainer["available"], &retainer["status"]), (&json!(10_000), &json!("active")));
+    assert_eq!(retainer.get("closing"), None);
+    let answer = world.send(0, refund(&json!({"settle": "later"})));
+    let id = answer.ok()["refund"]["id"].clone();
+    let answer = world.send(7, ("refunds.complete", json!({"id": id})));
+    let retainer = &answer.ok()["retainers"][0];
+    assert_eq!((&retainer["balance"], &retainer["status"]), (&json!(0), &json!("refunded")));
+    assert_eq!((&retainer["refunded_at"], retainer.get("closing")), (&json!(time(7)), None));
+    assert_eq!(events(&answer), ["retainer_depleted"]);
 }
 
 #[test]
 fn m20_nothing_comes_in_but_by_its_name() {
     let mut world = with(0, &json!({}));
-    payment(&mut world, "P", 50_000);
+    invoice(&mut world, "I", ("C", 50_000));
+    let to = json!([{"invoice": "I", "amount": sar(50_000)}]);
+    let content = json!({
+        "id": "P", "client": "C", "amount": sar(50_000), "method": "cash", "destinations": to,
+    });
+    world.send(0, ("payments.create", content)).ok();
+    let answer = world.send(0, ("payments.complete", json!({"id": "P"})));
+    assert_eq!(answer.ok()["invoices"][0]["status"], "paid");
+    let postings = answer.ok()["postings"].as_array().unwrap();
+    assert!(postings.iter().all(|posting| posting["account"] != "sys:retainer:R"));
     assert_eq!(balance(&mut world), 0);
 }
 
@@ -343,7 +369,7 @@ fn opened_with_all_that_was_said() {
             "ends_at": time(20)}),
     );
     let mut retainer = answer.ok()["retainer"].clone();
-    assert_eq!(retainer.as_object_mut().unwrap().remove("number"), Some(json!("RET-0001")));
+    assert_eq!(retainer.as_object_mut().unwrap().remove("number"), Some(json!("RET-2027-0001")));
     let expected = json!({
         "id": "R", "client": "C", "type": "advance", "currency": "SAR", "balance": 10_000,
         "available": 10_000, "minimum_balance": 10_000, "alert_armed": false, "top_up": 5,
