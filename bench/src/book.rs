@@ -481,7 +481,7 @@ impl Contender for Numbered {
             panic!("a number is given")
         };
         let reply = receipt.replies.first().map(bellpunch::Reply::to_json).unwrap_or_default();
-        let number = reply["number"].as_str().expect("it has a number");
+        let number = reply["number"]["number"].as_str().expect("it has a number");
         let last: i64 = number.rsplit('-').next()?.parse().ok()?;
         Some(last - 1 - i64::try_from(self.given).ok()?)
     }

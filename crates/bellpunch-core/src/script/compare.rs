@@ -116,8 +116,11 @@ fn is(text: &str, found: &Value) -> bool {
             };
             value::name(text).as_deref() == Some(found) || instant() == Some(true)
         }
-        // An amount is compared by its count, a list of names by the names.
-        Value::Object(fields) => fields.get("amount").is_some_and(|found| is(text, found)),
+        // An amount is compared by its count, a number by its text, a list of names by the names.
+        Value::Object(fields) => {
+            let found = fields.get("amount").or_else(|| fields.get("number"));
+            found.is_some_and(|found| is(text, found))
+        }
         Value::Array(values) => {
             let names: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
             names.len() == values.len() && names.join(",") == text
