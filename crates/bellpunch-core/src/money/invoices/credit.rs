@@ -31,7 +31,10 @@ const SERIES: &str = "CRN";
 
 /// How many payments and retainers a credit note gives back to at once: with its own lines they
 /// are the 40 of a transfer.
-const RELEASED_MAX: usize = 36;
+const RELEASED_MAX: u64 = 36;
+
+/// How many of the newest allocations are looked at for what is free.
+const LOOKED_AT_MAX: usize = 4_096;
 
 /// What a credit note takes back at a rate.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -190,7 +193,7 @@ impl Credit {
         if self.excess == Excess::Refuse {
             return Ok(back);
         }
-        for ordinal in (1..=invoice.allocations).rev() {
+        for ordinal in (1..=invoice.allocations).rev().take(LOOKED_AT_MAX) {
             if left <= 0 {
                 break;
             }
@@ -349,11 +352,11 @@ fn gathered(book: &mut Book<'_, '_>, back: &[Back]) -> Vec<(AllocationSource, Mi
 ///
 /// # Errors
 /// `too_many_allocations`.
-const fn few_enough(payments_and_retainers: usize) -> Decided<()> {
-    if RELEASED_MAX < payments_and_retainers {
-        return Err(MoneyRejection::TooManyAllocations { max: RELEASED_MAX as u64 });
+fn few_enough(payments_and_retainers: usize) -> Decided<()> {
+    match u64::try_from(payments_and_retainers) {
+        Ok(few) if few <= RELEASED_MAX => Ok(()),
+        Ok(_) | Err(_) => Err(MoneyRejection::TooManyAllocations { max: RELEASED_MAX }),
     }
-    Ok(())
 }
 
 fn each<T>(ids: &[Key], view: impl FnMut(&Key) -> Decided<T>) -> Decided<Vec<T>> {
