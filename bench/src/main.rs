@@ -26,6 +26,10 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+/// That of the binary `bellpunch`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An engine that is measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Part {

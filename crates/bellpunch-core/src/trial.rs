@@ -125,7 +125,8 @@ impl World {
 
     /// A record as it is stored.
     pub(crate) fn record<R: crate::Record>(&mut self, id: &crate::RecordId) -> R {
-        let stored = self.view.read::<R>(&R::key(id)).ok().and_then(|seen| seen.value);
+        let place = self.view.find(&R::KIND, id).unwrap();
+        let stored = self.view.read::<R>(place).ok().and_then(|seen| seen.value);
         (*stored.unwrap()).clone()
     }
 

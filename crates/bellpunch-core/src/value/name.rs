@@ -185,12 +185,14 @@ impl Fingerprint {
 /// 64 lowercase hex digits.
 impl Serialize for Fingerprint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use fmt::Write as _;
-        let mut hex = String::with_capacity(64);
-        for byte in self.0 {
-            write!(hex, "{byte:02x}").expect("writing to a string succeeds");
-        }
-        serializer.serialize_str(&hex)
+        serializer.serialize_str(&super::secret::hex(&self.0))
+    }
+}
+
+impl Key {
+    /// The name, shared: ids of records are made of it many times.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 
