@@ -46,6 +46,8 @@ pub(crate) struct App {
     pub(crate) blobs: Arc<dyn BlobStore>,
     /// Payloads under way, in and out.
     pub(crate) streams: Arc<Semaphore>,
+    /// Followers of journals by server-sent events.
+    pub(crate) followers: Arc<Semaphore>,
     pub(crate) config: Config,
     pub(crate) routes: Routes,
     pub(crate) names: Names,
@@ -117,10 +119,12 @@ impl App {
         let accepted = watch::Sender::new(0);
         let metrics = Metrics::default();
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
+        let followers = Arc::new(Semaphore::new(journal::FOLLOWERS_MAX));
         Self {
             engine,
             blobs,
             streams,
+            followers,
             config,
             routes,
             names,
@@ -239,7 +243,7 @@ impl App {
         !named.is_empty() && named.iter().all(allowed)
     }
 
-    async fn act(&self, route: &Route, ask: Ask<'_>) -> Result<Answer, Problem> {
+    async fn act(self: &Arc<Self>, route: &Route, ask: Ask<'_>) -> Result<Answer, Problem> {
         match route.action {
             Action::Command(spec) => call::command(self, spec, ask).await,
             Action::Commands => call::commands(self, ask).await,

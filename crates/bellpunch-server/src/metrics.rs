@@ -100,6 +100,7 @@ pub(crate) struct Metrics {
     counts: Mutex<Counts>,
     pub(crate) connections: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
+    pub(crate) journal_followers: AtomicU64,
     pub(crate) payload_unavailable: AtomicU64,
     pub(crate) insecure_override: AtomicU64,
 }
@@ -189,6 +190,12 @@ impl Metrics {
                 "counter",
                 "Connections closed at the maximum.",
                 load(&self.connections_refused),
+            ),
+            (
+                "journal_followers",
+                "gauge",
+                "Followers by server-sent events.",
+                load(&self.journal_followers),
             ),
             (
                 "payload_unavailable_total",

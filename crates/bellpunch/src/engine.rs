@@ -272,7 +272,10 @@ impl Engine {
         }
         // Its partitions answer nobody any more, however well the others do.
         if self.0.shards.iter().any(|shard| shard.inbox.is_closed()) {
-            return Err(Error::new(ErrorKind::Draining, "a shard has ended: start this node again"));
+            return Err(Error::new(
+                ErrorKind::Draining,
+                "a shard has ended: start this node again",
+            ));
         }
         self.partitions(None, 1).await.map(drop)
     }
