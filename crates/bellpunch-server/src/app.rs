@@ -58,6 +58,8 @@ pub(crate) struct App {
     pub(crate) draining: AtomicBool,
     /// Requests that were accepted and not answered yet.
     pub(crate) accepted: watch::Sender<usize>,
+    /// Messages of webhooks that are being sent.
+    pub(crate) sending: watch::Sender<usize>,
     /// Whether the listener is on loopback, so that `Host` must be too.
     pub(crate) loopback: bool,
 }
@@ -116,7 +118,7 @@ impl App {
         let log = Log::new(&config.log);
         let loopback = true;
         let draining = AtomicBool::new(false);
-        let accepted = watch::Sender::new(0);
+        let (accepted, sending) = (watch::Sender::new(0), watch::Sender::new(0));
         let metrics = Metrics::default();
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
         let followers = Arc::new(Semaphore::new(journal::FOLLOWERS_MAX));
@@ -134,6 +136,7 @@ impl App {
             log,
             draining,
             accepted,
+            sending,
             loopback,
         }
     }
@@ -296,6 +299,22 @@ impl<'a> Accepted<'a> {
 impl Drop for Accepted<'_> {
     fn drop(&mut self) {
         self.0.accepted.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// A message that is being sent, until its cursor has moved; ends when dropped.
+pub(crate) struct Sending<'a>(&'a App);
+
+impl<'a> Sending<'a> {
+    pub(crate) fn new(app: &'a App) -> Self {
+        app.sending.send_modify(|count| *count = count.saturating_add(1));
+        Self(app)
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.sending.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 

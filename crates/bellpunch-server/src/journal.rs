@@ -82,7 +82,8 @@ pub(crate) async fn tail(app: &App, of: &Partition) -> Result<Tail, Problem> {
     content(&key, bytes)?.ok_or_else(|| Problem::new("not_journaled"))
 }
 
-/// The entries after a place.
+/// The entries after a place, without gap: a page is not one instant, so it may have an entry and
+/// not yet the one before.
 pub(crate) async fn entries(
     app: &App,
     of: &Partition,
@@ -99,9 +100,13 @@ pub(crate) async fn entries(
         }
         match page.resume {
             Some(resume) if found.len() < limit => scan.after = Some(resume),
-            Some(_) | None => return Ok(found),
+            Some(_) | None => break,
         }
     }
+    let places = after.saturating_add(1)..=u64::MAX;
+    let whole = found.iter().zip(places).take_while(|(entry, place)| entry.seq == *place).count();
+    found.truncate(whole);
+    Ok(found)
 }
 
 /// Entries after a place; waits for the first if it is asked to.

@@ -16,3 +16,4 @@ mod shapes;
 mod slow;
 mod tickets;
 mod uploads;
+mod webhooks;
