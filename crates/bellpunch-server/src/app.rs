@@ -46,6 +46,8 @@ pub(crate) struct App {
     pub(crate) blobs: Arc<dyn BlobStore>,
     /// Payloads under way, in and out.
     pub(crate) streams: Arc<Semaphore>,
+    /// Followers of journals by server-sent events.
+    pub(crate) followers: Arc<Semaphore>,
     pub(crate) config: Config,
     pub(crate) routes: Routes,
     pub(crate) names: Names,
@@ -56,6 +58,8 @@ pub(crate) struct App {
     pub(crate) draining: AtomicBool,
     /// Requests that were accepted and not answered yet.
     pub(crate) accepted: watch::Sender<usize>,
+    /// Messages of webhooks that are being sent.
+    pub(crate) sending: watch::Sender<usize>,
     /// Whether the listener is on loopback, so that `Host` must be too.
     pub(crate) loopback: bool,
 }
@@ -114,13 +118,15 @@ impl App {
         let log = Log::new(&config.log);
         let loopback = true;
         let draining = AtomicBool::new(false);
-        let accepted = watch::Sender::new(0);
+        let (accepted, sending) = (watch::Sender::new(0), watch::Sender::new(0));
         let metrics = Metrics::default();
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
+        let followers = Arc::new(Semaphore::new(journal::FOLLOWERS_MAX));
         Self {
             engine,
             blobs,
             streams,
+            followers,
             config,
             routes,
             names,
@@ -130,6 +136,7 @@ impl App {
             log,
             draining,
             accepted,
+            sending,
             loopback,
         }
     }
@@ -248,7 +255,7 @@ impl App {
         !named.is_empty() && named.iter().all(allowed)
     }
 
-    async fn act(&self, route: &Route, ask: Ask<'_>) -> Result<Answer, Problem> {
+    async fn act(self: &Arc<Self>, route: &Route, ask: Ask<'_>) -> Result<Answer, Problem> {
         match route.action {
             Action::Command(spec) => call::command(self, spec, ask).await,
             Action::Commands => call::commands(self, ask).await,
@@ -302,6 +309,22 @@ impl<'a> Accepted<'a> {
 impl Drop for Accepted<'_> {
     fn drop(&mut self) {
         self.0.accepted.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// A message that is being sent, until its cursor has moved; ends when dropped.
+pub(crate) struct Sending<'a>(&'a App);
+
+impl<'a> Sending<'a> {
+    pub(crate) fn new(app: &'a App) -> Self {
+        app.sending.send_modify(|count| *count = count.saturating_add(1));
+        Self(app)
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.sending.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 

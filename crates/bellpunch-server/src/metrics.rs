@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bellpunch::{BATCH_COMMANDS, COMMIT_MICROS, Engine, Histogram};
+use bellpunch::{BATCH_COMMANDS, COMMIT_MICROS, Engine, Histogram, Timestamp};
 
 use crate::log::Line;
 
@@ -28,6 +28,19 @@ struct Counts {
     gauges: BTreeMap<(Gauge, &'static str), u64>,
     violations: BTreeMap<String, u64>,
     audited_at_seconds: u64,
+    webhooks: BTreeMap<String, Deliveries>,
+}
+
+/// What became of sendings, by result.
+const RESULTS: [&str; 6] =
+    ["delivered", "refused", "redirected", "timed_out", "unreachable", "not_recorded"];
+
+/// What a webhook did, and what it owes.
+#[derive(Debug, Default)]
+struct Deliveries {
+    results: BTreeMap<&'static str, u64>,
+    entries: u64,
+    oldest: Option<Timestamp>,
 }
 
 /// What is counted of quotas and rate limits. The label says `quota`, or `other` of a rate: the
@@ -84,6 +97,30 @@ impl Counts {
         }
     }
 
+    fn webhooks(&self, text: &mut Text, now: Timestamp) {
+        text.head("webhook_deliveries_total", "counter", "Messages sent, by what came of it.");
+        for (name, webhook) in &self.webhooks {
+            for result in RESULTS {
+                let count = webhook.results.get(result).copied().unwrap_or_default();
+                let labels = format!("webhook=\"{name}\",result=\"{result}\"");
+                text.value("webhook_deliveries_total", &labels, count);
+            }
+        }
+        text.head("webhook_lag_entries", "gauge", "Entries a webhook has not dealt with.");
+        for (name, webhook) in &self.webhooks {
+            text.value("webhook_lag_entries", &format!("webhook=\"{name}\""), webhook.entries);
+        }
+        let help = "How old the oldest entry is whose message was not taken; 0 without any.";
+        text.head("webhook_oldest_undelivered_seconds", "gauge", help);
+        for (name, webhook) in &self.webhooks {
+            let age = webhook.oldest.map_or(0, |oldest| now.nanos().saturating_sub(oldest.nanos()));
+            let micros = u64::try_from(age).unwrap_or(u64::MAX).div_ceil(1_000);
+            let labels = format!("webhook=\"{name}\"");
+            let age = seconds(micros);
+            text.line(&format!("bellpunch_webhook_oldest_undelivered_seconds{{{labels}}} {age}"));
+        }
+    }
+
     fn audit(&self, text: &mut Text) {
         text.head("audit_violations", "gauge", "What the last audit found, by check.");
         for (check, count) in &self.violations {
@@ -100,6 +137,7 @@ pub(crate) struct Metrics {
     counts: Mutex<Counts>,
     pub(crate) connections: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
+    pub(crate) journal_followers: AtomicU64,
     pub(crate) payload_unavailable: AtomicU64,
     pub(crate) insecure_override: AtomicU64,
 }
@@ -149,15 +187,37 @@ impl Metrics {
         counts.gauges = gauges;
     }
 
+    /// There is a webhook of this name.
+    pub(crate) fn webhook(&self, name: &str) {
+        let mut counts = self.counts.lock().expect("no code panics while it holds this lock");
+        counts.webhooks.entry(name.to_owned()).or_default();
+    }
+
+    /// A message was sent.
+    pub(crate) fn webhook_sent(&self, name: &str, result: &'static str) {
+        let mut counts = self.counts.lock().expect("no code panics while it holds this lock");
+        let results = &mut counts.webhooks.entry(name.to_owned()).or_default().results;
+        let count = results.entry(result).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// So many entries are owed; the oldest that has a message was accepted then.
+    pub(crate) fn webhook_owes(&self, name: &str, (entries, oldest): (u64, Option<Timestamp>)) {
+        let mut counts = self.counts.lock().expect("no code panics while it holds this lock");
+        let webhook = counts.webhooks.entry(name.to_owned()).or_default();
+        webhook.entries = entries;
+        webhook.oldest = oldest;
+    }
+
     /// Prometheus text.
     pub(crate) fn render(&self, engine: &Engine) -> String {
         let mut text = Text::default();
-        self.doors(&mut text);
+        self.doors(&mut text, engine.now());
         Self::engine(&mut text, engine);
         text.0
     }
 
-    fn doors(&self, text: &mut Text) {
+    fn doors(&self, text: &mut Text, now: Timestamp) {
         let counts = self.counts.lock().expect("no code panics while it holds this lock");
         text.head("commands_total", "counter", "Commands by outcome.");
         for ((command, outcome), histogram) in &counts.commands {
@@ -180,6 +240,7 @@ impl Metrics {
         }
         counts.usage(text);
         counts.audit(text);
+        counts.webhooks(text, now);
         drop(counts);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         for (name, kind, help, count) in [
@@ -189,6 +250,12 @@ impl Metrics {
                 "counter",
                 "Connections closed at the maximum.",
                 load(&self.connections_refused),
+            ),
+            (
+                "journal_followers",
+                "gauge",
+                "Followers by server-sent events.",
+                load(&self.journal_followers),
             ),
             (
                 "payload_unavailable_total",

@@ -173,6 +173,9 @@ fn parameters(route: &Route) -> Vec<Value> {
             json!({ "type": "integer", "minimum": 1, "maximum": 60000 }),
         );
     }
+    if matches!(route.action, Action::Journal) {
+        header("Last-Event-ID", json!({ "type": "integer", "minimum": 0 }));
+    }
     if let Action::Command(spec) = route.action
         && spec.name == "uploads.delete"
     {
@@ -336,7 +339,13 @@ fn operation(route: &Route, schemas: &Schemas) -> Value {
         "200"
     };
     let mut responses = Map::new();
-    let content = json!({ kind: { "schema": reply } });
+    let mut content = Map::new();
+    content.insert(kind.to_owned(), json!({ "schema": reply }));
+    if matches!(route.action, Action::Journal) {
+        let description = "One event for each entry: `id` is its `seq`, `data` the entry.";
+        let schema = json!({ "type": "string", "description": description });
+        content.insert("text/event-stream".to_owned(), json!({ "schema": schema }));
+    }
     responses.insert(status.to_owned(), json!({ "description": "Accepted.", "content": content }));
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
     responses.insert(

@@ -189,13 +189,6 @@ impl Serialize for Fingerprint {
     }
 }
 
-impl Key {
-    /// The name, shared: ids of records are made of it many times.
-    pub(crate) fn shared(&self) -> Arc<str> {
-        Arc::clone(&self.0)
-    }
-}
-
 impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let hex = <Cow<'_, str>>::deserialize(deserializer)?;

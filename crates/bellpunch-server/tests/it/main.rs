@@ -17,3 +17,4 @@ mod shapes;
 mod slow;
 mod tickets;
 mod uploads;
+mod webhooks;
