@@ -30,6 +30,7 @@ mod full;
 mod ledger_verb;
 mod model;
 mod run;
+mod told;
 mod value;
 mod verb;
 mod world;
