@@ -52,7 +52,7 @@ fn run(template: &str, zone: &str, steps: &[(i64, Step)]) -> (Given, Vec<Value>)
     let mut given = Given::new();
     let mut shown: Vec<Value> = Vec::new();
     for (place, (pause, step)) in steps.iter().enumerate() {
-        now += pause * 1_000;
+        now = pause.checked_mul(1_000).and_then(|pause| now.checked_add(pause)).unwrap();
         match step {
             Step::Next { scope } => {
                 let call = scoped("S", SCOPES[*scope], &place.to_string());
@@ -77,7 +77,7 @@ fn run(template: &str, zone: &str, steps: &[(i64, Step)]) -> (Given, Vec<Value>)
                 let scope = SCOPES[*scope];
                 let newest = shown.iter().rev().find(|number| number["scope"] == scope);
                 let Some(newest) = newest else { continue };
-                let last = newest["value"].as_u64().unwrap() + by;
+                let last = newest["value"].as_u64().unwrap().saturating_add(*by);
                 let content = json!({
                     "name": "S", "scope": scope, "period": newest["period"], "last": last,
                 });
@@ -100,8 +100,8 @@ proptest! {
         let (given, shown) = run(template, zone, &steps);
         let template = Template::new(template).unwrap();
         for ((scope, period), numbers) in &given {
-            for (place, (value, text)) in numbers.iter().enumerate() {
-                prop_assert_eq!(*value, u64::try_from(place + 1).unwrap(), "consecutive");
+            for (expected, (value, text)) in (1_u64..).zip(numbers) {
+                prop_assert_eq!(*value, expected, "consecutive");
                 let scope = Key::new(scope).unwrap();
                 let mark = Mark::Value(*value);
                 prop_assert_eq!(text, &template.render(period, Some(&scope), &mark));
