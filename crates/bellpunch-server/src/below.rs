@@ -1,10 +1,10 @@
 //! Pages of what belongs to one record: the postings of an account, the refunds of a payment, the
 //! proposals for a job, the numbers of a series.
 //!
-//! Postings and numbers are shown as they are stored, in their order: a posting is never changed.
-//! What changes is read by its own command, as in every list.
+//! Postings are shown as they are stored: one is never changed. What changes is read by its own
+//! command, as in every list.
 
-use bellpunch::{AccountId, Key, Kind, Partition, RecordKey};
+use bellpunch::{AccountId, CommandSpec, Key, Kind, Partition, RecordKey};
 use serde_json::{Map, Value, json};
 
 use crate::app::{Answer, App, Ask};
@@ -12,9 +12,8 @@ use crate::call::partition;
 use crate::journal::undecodable;
 use crate::list::{Found, page_ask, paged, read, scan};
 use crate::problem::Problem;
+use crate::reserved;
 use crate::route::Under;
-use crate::{json, reserved};
-use bellpunch::CommandSpec;
 
 /// What stands in the path before the last segment.
 fn subject(ask: &Ask<'_>) -> Result<Key, Problem> {
@@ -50,13 +49,18 @@ pub(crate) async fn page(
             };
             page.prefix = prefix(account.as_str());
             let (found, next) = scan(app, of, "postings", &page).await?;
-            let shown = stored("postings", found, ("account", json!(account)))?;
+            let shown = postings(found, &account)?;
             Ok(paged(app, of, ("postings", shown), next))
         }
         Under::SeriesNumbers => {
             page.prefix = prefix(id.as_str());
             let (found, next) = scan(app, of, "numbers", &page).await?;
-            let shown = stored("numbers", found, ("series", json!(id)))?;
+            let numbers = app.command("numbers.read").ok_or_else(|| Problem::new("internal"))?;
+            let mut shown = Vec::new();
+            for (place, _) in found {
+                let content = json!({ "id": place.as_str() });
+                shown.extend(member(app, numbers, (of, content, "number")).await?);
+            }
             Ok(paged(app, of, ("numbers", shown), next))
         }
         Under::JobProposals => {
@@ -112,14 +116,12 @@ fn content(
     Ok(record.clone())
 }
 
-/// Records as they are stored, each with the name of what they belong to.
-fn stored(kind: &str, found: Vec<Found>, (name, of): (&str, Value)) -> Result<Vec<Value>, Problem> {
+/// Postings as they are stored, each with the account that it is of.
+fn postings(found: Vec<Found>, account: &AccountId) -> Result<Vec<Value>, Problem> {
     let one = |(id, bytes): Found| {
-        let mut record = content(kind, &id, bytes.as_deref())?;
-        record.insert(name.to_owned(), of.clone());
-        let mut shown = Value::Object(record);
-        json::outward(&mut shown);
-        Ok(shown)
+        let mut record = content("postings", &id, bytes.as_deref())?;
+        record.insert("account".to_owned(), json!(account));
+        Ok(Value::Object(record))
     };
     found.into_iter().map(one).collect()
 }

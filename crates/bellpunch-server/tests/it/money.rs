@@ -45,7 +45,8 @@ async fn money_moves_under_a_key_alone() {
     let path = "/v1/book/retainers/r1/consume";
     let bare = server.post(path, &consume).await;
     assert_eq!(bare.refusal(), (400, "idempotency_key_required".to_owned()));
-    let list = json!({"commands": [{"command": "retainers.consume", "id": "r1", "amount": sar(1)}]});
+    let list =
+        json!({"commands": [{"command": "retainers.consume", "id": "r1", "amount": sar(1)}]});
     let bare = server.post("/v1/book/commands", &list).await;
     assert_eq!(bare.refusal(), (400, "idempotency_key_required".to_owned()));
     let bare = server.post("/v1/book/batch", &list).await.json();
