@@ -110,6 +110,15 @@ pub(crate) fn find(book: &mut Book<'_, '_>, name: &str) -> Decided<Series> {
 }
 
 impl Definition {
+    /// Whether another one is the same but for its overflow.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let fixed = |one: &Self| (one.class, one.scoped, one.start);
+        fixed(self) == fixed(other)
+            && self.template == other.template
+            && self.zone.name() == other.zone.name()
+            && self.chain == other.chain
+    }
+
     /// The date of a decision in the series' zone. It never falls, not even where a clock that is
     /// put back crosses midnight.
     pub(super) fn date(&self, now: Timestamp) -> jiff::civil::Date {

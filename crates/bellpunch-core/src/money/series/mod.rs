@@ -7,10 +7,15 @@
 //! Why not count the documents: a count repeats after a delete, and two counts at once are one
 //! number. Why not a random number: of four digits, two of 119 are the same half of the time.
 
+mod advance;
 mod chain;
+mod chains;
+mod define;
 mod definition;
+mod next;
 mod number;
 mod template;
+mod view;
 mod zone;
 
 use serde::{Deserialize, Serialize};
@@ -18,15 +23,20 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Book, Decided, Event, MoneyRejection};
 use crate::{CommandSpec, Digest, Key, RecordId, Timestamp};
+pub use advance::{Advance, AdvanceReply};
 use chain::ChainDocument;
 pub use chain::SealMode;
 pub(crate) use chain::seal;
+pub use chains::{ChainReply, ChainShown, Define as DefineChain, Read as ReadChain, Seal};
+pub use define::{Define, Read, SeriesReply, SeriesShown};
 use definition::Definition;
 pub(crate) use definition::find;
 pub use definition::{Overflow, SeriesClass};
+pub use next::{Next, NumberReply, NumberShown, Read as ReadNumber, Void};
 pub use number::NumberStatus;
 use number::{Counter, Number, Place, VALUE_MAX};
 use template::Mark;
+pub use view::{ChainView, CounterView, NumberView, SeriesView};
 pub(crate) use zone::Zone;
 
 /// The place of a document in its chain.
@@ -145,6 +155,8 @@ impl Series {
         let id = place.number(&mark);
         let number = Number {
             text: text.clone(),
+            scope: place.scope.clone(),
+            period: place.period.clone(),
             value: mark.value(),
             status: NumberStatus::Used,
             first: None,
@@ -236,7 +248,17 @@ fn random(book: &mut Book<'_, '_>) -> String {
 }
 
 /// The commands of series and chains.
-pub(crate) const COMMANDS: &[CommandSpec] = &[];
+pub(crate) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::change::<Define>().of_money(),
+    CommandSpec::change::<Next>().of_money(),
+    CommandSpec::change::<Void>().of_money(),
+    CommandSpec::change::<Advance>().of_money(),
+    CommandSpec::read::<Read>().of_money(),
+    CommandSpec::read::<ReadNumber>().of_money(),
+    CommandSpec::change::<DefineChain>().of_money(),
+    CommandSpec::change::<Seal>().of_money(),
+    CommandSpec::read::<ReadChain>().of_money(),
+];
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ChainPlace;
 use super::template::Mark;
-use crate::{Key, Kind, Record, RecordId, Timestamp, Version};
+use crate::{Key, Kind, Record, RecordId, Timestamp};
 
 /// What a counter without scope or period has in their place. No scope of a series without scopes
 /// is ever told, and a period is digits, so nothing else is taken for it.
@@ -64,6 +64,11 @@ impl Place {
     }
 }
 
+/// The series of the number that is here; `None` where none can be.
+pub(super) fn series_of(id: &RecordId) -> Option<Key> {
+    id.split(4)?.into_iter().next()
+}
+
 /// What a number is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -83,6 +88,9 @@ pub enum NumberStatus {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Number {
     pub(super) text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) scope: Option<Key>,
+    pub(super) period: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) value: Option<u64>,
     pub(super) status: NumberStatus,
@@ -106,7 +114,7 @@ pub(crate) struct Number {
 }
 
 impl Record for Number {
-    const KIND: Kind = Kind::compound("series_numbers", 4);
+    const KIND: Kind = Kind::compound("numbers", 4);
 }
 
 /// When a number was made void, and why.
