@@ -71,16 +71,17 @@ impl Command for Create {
         client.is_open()?;
         listed.are_in(&self.amount.currency)?;
         targets.iter().flatten().try_for_each(|target| target.is_in(&self.amount.currency))?;
-        let number = series.assign(&mut book, None, &id)?.number;
+        let assigned = series.assign(&mut book, None, &id)?;
 
         // Past here it succeeds.
+        super::freeze(&mut book, (&id, &self.client), &self.amount, &assigned);
         if let Some(external_id) = &self.external_id {
             external::claim(&mut book, ("payments", external_id), &id);
         }
         let payment = Payment {
             external_id: self.external_id.clone(),
             destinations: listed.parts,
-            ..Payment::pending((number, &self.client), &self.amount, &self.method, now)
+            ..Payment::pending((assigned.number, &self.client), &self.amount, &self.method, now)
         };
         book.draft.put(&RecordId::from(&id), payment);
         PaymentReply::of(book, &id)

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::series::{self, Assigned};
 use super::{Book, Decided, MoneyRejection};
 use crate::{
     CommandSpec, CurrencyCode, Key, Kind, Minor, MinorUnits, Money, Record, RecordId, Timestamp,
@@ -32,6 +33,7 @@ pub use apply::{AppliedReply, Apply, Unapply};
 pub use complete::{Complete, CompletedReply, Overpayment};
 pub use create::Create;
 pub use destination::Destination;
+pub(crate) use destination::Listed;
 pub use end::{Cancel, Fail};
 pub use pay::Pay;
 pub(crate) use purse::{Only, Purse, Reach};
@@ -270,6 +272,15 @@ impl Payment {
             parts.filter(|part| matches!(&part.target, Target::Retainer(id) if id == retainer));
         there.map(|part| part.ordinal.saturating_add(1)).max().unwrap_or(0)
     }
+}
+
+/// Seals a payment that has its number, if the chain of its series does so by itself.
+fn freeze(book: &mut Book<'_, '_>, (id, client): (&Key, &Key), money: &Money, assigned: &Assigned) {
+    let frozen = serde_json::json!({
+        "id": id, "number": assigned.number, "client": client, "amount": money,
+        "created_at": book.now, "chain": assigned.chain,
+    });
+    series::seal(book, assigned, &frozen);
 }
 
 fn sum(parts: impl IntoIterator<Item = Minor>) -> Minor {

@@ -62,13 +62,14 @@ impl Command for Pay {
         // A sum above the largest refuses it before its number is given.
         let booking = super::complete::booking((&id, &payment), &shares, Self::NAME);
         book.can_post(&booking)?;
-        let number = series.assign(&mut book, None, &id)?.number;
+        let assigned = series.assign(&mut book, None, &id)?;
 
         // Past here it succeeds.
+        super::freeze(&mut book, (&id, &payment.client), &self.amount, &assigned);
         if let Some(external_id) = &self.external_id {
             external::claim(&mut book, ("payments", external_id), &id);
         }
-        let external_id = self.external_id.clone();
+        let (number, external_id) = (assigned.number, self.external_id.clone());
         let payment = Payment { number, external_id, destinations: planned, ..payment };
         settle(&mut book, (&id, payment), &shares, Self::NAME)?;
         reply(book, &id, &shares)

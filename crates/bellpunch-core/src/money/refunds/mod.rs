@@ -4,6 +4,9 @@
 //! was and may yet be given back is at most what came. Success reverses each source in one commit;
 //! failure ends the set-aside and nothing else.
 
+mod claim;
+mod dispute;
+mod refund;
 mod view;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::payments::Target;
 use crate::{CommandSpec, CurrencyCode, Key, Kind, Minor, MinorUnits, Record, Timestamp};
 
+pub use dispute::{
+    DisputePayment, DisputeReply, DisputeView, Lose, ReadDispute, ReadDisputeReply, Win,
+};
+pub use refund::{Complete, Fail, Read, ReadReply, RefundPayment, RefundReply};
 pub use view::RefundView;
 pub(crate) use view::view;
 
@@ -161,4 +168,13 @@ impl Record for Dispute {
 }
 
 /// The commands of refunds and disputes.
-pub(crate) const COMMANDS: &[CommandSpec] = &[];
+pub(crate) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::change::<RefundPayment>().of_money(),
+    CommandSpec::change::<Complete>().of_money(),
+    CommandSpec::change::<Fail>().of_money(),
+    CommandSpec::read::<Read>().of_money(),
+    CommandSpec::change::<DisputePayment>().of_money(),
+    CommandSpec::change::<Lose>().of_money(),
+    CommandSpec::change::<Win>().of_money(),
+    CommandSpec::read::<ReadDispute>().of_money(),
+];

@@ -59,7 +59,7 @@ pub struct RefundRetainerReply {
 }
 
 /// Pays back money of a retainer that is available or was held for this until now: books it and
-/// writes the retainer, which ends if it is all of it. `command`: the wire name.
+/// writes the retainer, which ends if it is all of it. Gives the transfer. `command`: the wire name.
 ///
 /// # Errors
 /// `amount_overflow`.
@@ -67,13 +67,13 @@ pub(crate) fn pay_back(
     book: &mut Book<'_, '_>,
     (command, id): (&'static str, &Key),
     (refund, extent, amount): (&Key, Extent, MinorUnits),
-) -> Decided<()> {
+) -> Decided<Option<Key>> {
     let (retainer, _) = find(book, id)?;
     let (currency, now) = (&retainer.currency, book.now);
     let booking = Booking::of(command, currency.clone())
         .debit(AccountId::retainer(id), amount.into(), Some(refund))
         .credit(AccountId::cash(currency), amount.into(), Some(refund));
-    book.post(booking)?;
+    let transfer = book.post(booking)?;
     debit(book, id, amount.into())?;
     if extent == Extent::Whole {
         let (retainer, _) = find(book, id)?;
@@ -81,7 +81,7 @@ pub(crate) fn pay_back(
         let ended = Retainer { refunded_at: Some(now), closing: None, ..(*retainer).clone() };
         book.draft.put(&RecordId::from(id), ended);
     }
-    Ok(())
+    Ok(transfer)
 }
 
 /// Lifts what a pending refund of all of a retainer forbids: it has failed.
@@ -197,7 +197,9 @@ impl Command for RefundRetainer {
         let id = book.draft.drawn_key();
         let mut refund = self.written(&retainer, (amount, extent), now);
         match self.settle {
-            Settle::Now => pay_back(&mut book, (Self::NAME, &self.id), (&id, extent, amount))?,
+            Settle::Now => {
+                pay_back(&mut book, (Self::NAME, &self.id), (&id, extent, amount))?;
+            }
             Settle::Later if HOLDS_MAX <= account.holds_open(now) => {
                 let max = u64::try_from(HOLDS_MAX).unwrap_or(u64::MAX);
                 return Err(MoneyRejection::TooManyHolds { max });
