@@ -28,6 +28,7 @@ mod direct;
 mod full;
 mod model;
 mod run;
+mod told;
 mod value;
 mod verb;
 mod world;

@@ -259,6 +259,14 @@ impl<'s, W: World> Run<'s, W> {
                 Err(Unsent::Shape(answer)) => (None, *answer),
                 Err(Unsent::Script(message)) => return Err(wrong(message)),
             },
+            Step::List(commands) => match self.prepare_list(call, commands) {
+                Ok(sending) => {
+                    let answer = self.world.send(&sending)?;
+                    (Some(sending), answer)
+                }
+                Err(Unsent::Shape(answer)) => (None, *answer),
+                Err(Unsent::Script(message)) => return Err(wrong(message)),
+            },
         };
         let sent = Sent { text: call.text.clone(), sending, answer };
         self.note(call, &sent);
@@ -301,6 +309,20 @@ impl<'s, W: World> Run<'s, W> {
         Ok(all)
     }
 
+    fn prepare_list(
+        &mut self,
+        call: &Call,
+        commands: &[(&'static str, Value)],
+    ) -> Result<Sending, Unsent> {
+        let mut all = Vec::new();
+        for (name, content) in commands {
+            all.push(self.prepare(call, name, content)?);
+        }
+        let mut all = all.into_iter();
+        let first = all.next().ok_or_else(|| Unsent::Script("a list of nothing".to_owned()))?;
+        Ok(Sending { rest: all.map(|sending| sending.command).collect(), ..first })
+    }
+
     fn prepare(&mut self, call: &Call, name: &str, content: &Value) -> Result<Sending, Unsent> {
         let content = self.filled(content).map_err(Unsent::Script)?;
         let unknown = || Unsent::Script(format!("no command is called {name}"));
@@ -323,6 +345,7 @@ impl<'s, W: World> Run<'s, W> {
         });
         Ok(Sending {
             command,
+            rest: Vec::new(),
             key: key.transpose()?,
             dry_run: call.dry_run,
             lost: call.lost,

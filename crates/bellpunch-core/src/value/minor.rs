@@ -280,6 +280,11 @@ impl AccountId {
         Self(format!("sys:retainer:{retainer}").into())
     }
 
+    /// The name, as the id of a record that could not be found.
+    pub(crate) fn key(&self) -> super::Key {
+        super::Key::new(&*self.0).expect("an account is called by a name")
+    }
+
     /// The name, shared.
     pub(crate) fn shared(&self) -> std::sync::Arc<str> {
         std::sync::Arc::clone(&self.0)

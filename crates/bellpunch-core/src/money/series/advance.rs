@@ -101,6 +101,8 @@ impl Command for Advance {
         let template = &series.definition.template;
         let number = Number {
             text: template.render(&place.period, place.scope.as_ref(), &mark),
+            scope: place.scope.clone(),
+            period: place.period.clone(),
             value: Some(self.last),
             status: NumberStatus::Imported,
             first: last.checked_add(1),

@@ -155,6 +155,8 @@ impl Series {
         let id = place.number(&mark);
         let number = Number {
             text: text.clone(),
+            scope: place.scope.clone(),
+            period: place.period.clone(),
             value: mark.value(),
             status: NumberStatus::Used,
             first: None,

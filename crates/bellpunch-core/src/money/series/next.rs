@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::definition::Definition;
-use super::number::{Number, NumberStatus, Place, VoidMark};
+use super::number::{Number, NumberStatus, Place, VoidMark, series_of};
 use super::view::{self, NumberView};
 use super::{Keeper, find, seal};
 use crate::money::{Book, Decided, MoneyRejection, Moved, at_version};
@@ -195,7 +195,7 @@ impl Command for Read {
         let mut book = Book::open(draft, now);
         // Anything may be asked for; only what can be one is looked for.
         let id = RecordId::stored(&self.id);
-        if Place::of_number(&id).is_none() {
+        if series_of(&id).is_none() {
             return Err(MoneyRejection::NumberNotFound { number: self.id.clone() });
         }
         Ok(NumberShown { number: view::number(&mut book, &id)? })

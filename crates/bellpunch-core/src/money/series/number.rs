@@ -46,14 +46,6 @@ impl Place {
         [self.series.clone(), scope, period]
     }
 
-    /// Whose a number is, by where it is.
-    pub(super) fn of_number(id: &RecordId) -> Option<Self> {
-        let [series, scope, period, _] = <[Key; 4]>::try_from(id.split(4)?).ok()?;
-        let scope = Some(scope).filter(|scope| scope.as_str() != NONE);
-        let period = if period.as_str() == NONE { "" } else { period.as_str() }.to_owned();
-        Some(Self { series, scope, period })
-    }
-
     /// Where the counter is.
     pub(super) fn counter(&self) -> RecordId {
         let [series, scope, period] = self.names();
@@ -70,6 +62,11 @@ impl Place {
         let mark = Key::new(mark).expect("digits are a name");
         RecordId::compound(&[&series, &scope, &period, &mark])
     }
+}
+
+/// The series of the number that is here; `None` where none can be.
+pub(super) fn series_of(id: &RecordId) -> Option<Key> {
+    id.split(4)?.into_iter().next()
 }
 
 /// What a number is.
@@ -91,6 +88,9 @@ pub enum NumberStatus {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Number {
     pub(super) text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) scope: Option<Key>,
+    pub(super) period: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) value: Option<u64>,
     pub(super) status: NumberStatus,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{self, Chain};
 use super::definition::Definition;
-use super::number::{Counter, Number, NumberStatus, Place};
+use super::number::{self, Counter, Number, NumberStatus, Place};
 use super::{ChainPlace, Overflow, SealMode, Series, SeriesClass};
 use crate::money::{Book, Decided, MoneyRejection};
 use crate::{Digest, Key, RecordId, Timestamp, Version};
@@ -99,8 +99,7 @@ pub struct NumberView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Key>,
     /// The date fields that its text prints.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub period: Option<String>,
+    pub period: String,
     /// Its place there. An opaque one has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<u64>,
@@ -140,15 +139,15 @@ pub(super) fn number(book: &mut Book<'_, '_>, id: &RecordId) -> Decided<NumberVi
     let not_found = || MoneyRejection::NumberNotFound { number: id.as_str().to_owned() };
     let found = book.draft.get::<Number>(id).ok_or_else(not_found)?;
     let version = book.draft.version::<Number>(id);
-    let place = Place::of_number(id).ok_or_else(not_found)?;
+    let series = number::series_of(id).ok_or_else(not_found)?;
     let number = (*found).clone();
     let (void_at, void_reason) = number.void.map(|void| (void.at, void.reason)).unzip();
     Ok(NumberView {
         id: id.as_str().to_owned(),
         number: number.text,
-        series: place.series,
-        scope: place.scope,
-        period: Some(place.period).filter(|period| !period.is_empty()),
+        series,
+        scope: number.scope,
+        period: number.period,
         value: number.value,
         status: number.status,
         first: number.first,
