@@ -6,17 +6,18 @@
 //!
 //! What was paid of it and is no longer owed goes back where the caller says so: a payment's part
 //! becomes unapplied again, a retainer's returns to the retainer, the newest first. Nothing is
-//! skipped: a part that a refund has set aside refuses the note, for it would be paid out twice.
+//! taken that a refund has set aside, for it would be paid out twice.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::allocation::lower;
+use super::allocation::{at, lower};
 use super::credit_note::{CreditNote, CreditNoteView, CreditedRate, view_note};
 use super::issue::date_of;
-use super::lines::{count_fits, fits, vat_of};
-use super::{AllocationSource, Invoice, InvoiceView, RateTotal, find, newest_first, put, view};
+use super::lines::{count_fits, fits};
+use super::worth::{Asked, Worth};
+use super::{AllocationSource, Invoice, InvoiceView, RateTotal, find, put, view};
 use crate::money::payments::{self, PaymentView};
 use crate::money::retainers::{self, Consumption, RetainerView};
 use crate::money::series;
@@ -30,7 +31,10 @@ const SERIES: &str = "CRN";
 
 /// How many payments and retainers a credit note gives back to at once: with its own lines they
 /// are the 40 of a transfer.
-const RELEASED_MAX: usize = 36;
+const RELEASED_MAX: u64 = 36;
+
+/// How many of the newest allocations are looked at for what is free.
+const LOOKED_AT_MAX: usize = 4_096;
 
 /// What a credit note takes back at a rate.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -122,16 +126,13 @@ impl Command for Credit {
         invoice.issued()?;
         // What would go back follows from the sums alone, so that a retainer which takes nothing is
         // told before the sums are.
-        let worth = Worth::of(&invoice, &self.lines);
-        let back = match &worth {
-            Ok(worth) => self.planned(&mut book, &invoice, worth.total),
-            Err(_) => Vec::new(),
-        };
+        let asked = Asked::of(&invoice, &self.lines);
+        let back = self.planned(&mut book, &invoice, asked.total)?;
         let retainers = takes_back(&mut book, &back)?;
         let mut currencies = self.lines.iter().map(|line| &line.net.currency);
         currencies.try_for_each(|currency| same_currency(&invoice.currency, currency))?;
-        let worth = worth?;
-        let released = worth.covered(&self.id, &invoice, &back)?;
+        let worth = Worth::of(&invoice, &asked)?;
+        let released = self.covered(&invoice, (&worth, &back))?;
         let payments = unapply(&mut book, &self.id, &back)?;
         self.post(&mut book, &invoice, (&worth, &back))?;
         few_enough(payments.len().saturating_add(retainers.len()))?;
@@ -180,20 +181,52 @@ impl Credit {
     }
 
     /// What goes back if so much is credited: of the newest allocations, as much as the due cannot
-    /// take.
-    fn planned(&self, book: &mut Book<'_, '_>, invoice: &Invoice, total: Minor) -> Vec<Back> {
-        let excess = total.checked_sub(invoice.balance_due()).unwrap_or_default();
-        if self.excess == Excess::Refuse || excess.is_zero() {
-            return Vec::new();
-        }
-        let mut left = excess;
+    /// take; if there is less than that, all there is.
+    fn planned(
+        &self,
+        book: &mut Book<'_, '_>,
+        invoice: &Invoice,
+        total: i128,
+    ) -> Decided<Vec<Back>> {
         let mut back = Vec::new();
-        for (ordinal, source, allocated) in newest_first(book, (&self.id, invoice), excess) {
-            let amount = allocated.min(left);
-            left = left.checked_sub(amount).expect("the lesser of both");
-            back.push(Back { ordinal, source, amount });
+        let mut left = total.saturating_sub(invoice.balance_due().wide());
+        if self.excess == Excess::Refuse {
+            return Ok(back);
         }
-        back
+        for ordinal in (1..=invoice.allocations).rev().take(LOOKED_AT_MAX) {
+            if left <= 0 {
+                break;
+            }
+            let Some(allocation) = at(book, &self.id, ordinal) else { continue };
+            let free = match &allocation.source {
+                AllocationSource::Consumption(_) => allocation.amount,
+                AllocationSource::Payment(id) => {
+                    payments::find(book, id)?.0.free_at(&self.id, ordinal)
+                }
+            };
+            let amount = Minor::from_wide(left).map_or(free, |left| free.min(left));
+            left = left.saturating_sub(amount.wide());
+            if !amount.is_zero() {
+                back.push(Back { ordinal, source: allocation.source.clone(), amount });
+            }
+        }
+        Ok(back)
+    }
+
+    /// Tests that the due takes it, but for what goes back; gives how much that is.
+    ///
+    /// # Errors
+    /// `exceeds_due`, `exceeds_allocation`.
+    fn covered(&self, invoice: &Invoice, (worth, back): (&Worth, &[Back])) -> Decided<Minor> {
+        if self.excess == Excess::Refuse {
+            return invoice.owes(&self.id, worth.total).map(|()| Minor::ZERO);
+        }
+        let (balance_due, free) = (invoice.balance_due(), sum(back)?);
+        if balance_due.wide().saturating_add(free.wide()) < worth.total.wide() {
+            let allocated = invoice.amount_paid;
+            return Err(MoneyRejection::ExceedsAllocation { allocated, free });
+        }
+        Ok(free)
     }
 
     /// Books the note: what was earned and owed in tax falls with what the client owes; what it
@@ -223,89 +256,6 @@ impl Credit {
             booking = booking.credit(account, amount, Some(&from));
         }
         book.post(booking).map(|_| ())
-    }
-}
-
-/// What a credit note is worth.
-struct Worth {
-    rates: Vec<CreditedRate>,
-    net: Minor,
-    vat: Minor,
-    total: Minor,
-    /// The invoice's rates after it.
-    after: Vec<RateTotal>,
-}
-
-impl Worth {
-    /// Adds up what is credited.
-    ///
-    /// # Errors
-    /// `exceeds_invoice`, for the first line that takes more than is left at its rate.
-    fn of(invoice: &Invoice, lines: &[CreditLine]) -> Decided<Self> {
-        let mut after = invoice.rates.clone();
-        for line in lines {
-            let (vat_bp, net) = (line.vat_bp, Minor::from(line.net.amount));
-            let before = invoice.rates.iter().find(|rate| rate.vat_bp == vat_bp);
-            let creditable = before.map_or(Minor::ZERO, RateTotal::creditable);
-            let exceeds = || MoneyRejection::ExceedsInvoice { vat_bp, creditable };
-            let rate = after.iter_mut().find(|rate| rate.vat_bp == vat_bp).ok_or_else(exceeds)?;
-            if rate.creditable() < net {
-                return Err(exceeds());
-            }
-            let credited = rate.credited_net.checked_add(net);
-            rate.credited_net = credited.expect("no more is credited than the invoice has");
-        }
-        let (mut rates, mut net, mut vat) = (Vec::new(), Minor::ZERO, Minor::ZERO);
-        let plus =
-            |sum: Minor, part| sum.checked_add(part).expect("a credit note is part of its invoice");
-        for (before, after) in invoice.rates.iter().zip(&after) {
-            let less = |after: Minor, before| {
-                after.checked_sub(before).expect("what is credited only grows")
-            };
-            let of_rate = less(after.credited_net, before.credited_net);
-            if of_rate.is_zero() {
-                continue;
-            }
-            let vat_bp = before.vat_bp;
-            let tax =
-                less(vat_of(after.credited_net, vat_bp)?, vat_of(before.credited_net, vat_bp)?);
-            (net, vat) = (plus(net, of_rate), plus(vat, tax));
-            rates.push(CreditedRate { vat_bp, net: of_rate, vat: tax });
-        }
-        Ok(Self { rates, net, vat, total: plus(net, vat), after })
-    }
-
-    /// Tests that the due takes it, but for what goes back; gives how much that is.
-    ///
-    /// # Errors
-    /// `exceeds_due`.
-    fn covered(&self, id: &Key, invoice: &Invoice, back: &[Back]) -> Decided<Minor> {
-        let balance_due = invoice.balance_due();
-        let released = sum(back)?;
-        let taken = balance_due.wide().saturating_add(released.wide());
-        if taken < self.total.wide() {
-            return Err(MoneyRejection::ExceedsDue { invoice: id.clone(), balance_due });
-        }
-        Ok(released)
-    }
-
-    /// The invoice after it.
-    fn credit(&self, invoice: &Invoice, released: Minor) -> Invoice {
-        let credited = invoice.credited.checked_add(self.total);
-        let amount_paid = invoice.amount_paid.checked_sub(released);
-        Invoice {
-            credited: credited.expect("no more is credited than the total"),
-            amount_paid: amount_paid.expect("what goes back was paid"),
-            rates: self.after.clone(),
-            ..invoice.clone()
-        }
-    }
-}
-
-impl RateTotal {
-    /// What of it was not credited.
-    fn creditable(&self) -> Minor {
-        self.net.checked_sub(self.credited_net).expect("no more is credited than the invoice has")
     }
 }
 
@@ -402,11 +352,11 @@ fn gathered(book: &mut Book<'_, '_>, back: &[Back]) -> Vec<(AllocationSource, Mi
 ///
 /// # Errors
 /// `too_many_allocations`.
-const fn few_enough(payments_and_retainers: usize) -> Decided<()> {
-    if RELEASED_MAX < payments_and_retainers {
-        return Err(MoneyRejection::TooManyAllocations { max: RELEASED_MAX as u64 });
+fn few_enough(payments_and_retainers: usize) -> Decided<()> {
+    match u64::try_from(payments_and_retainers) {
+        Ok(few) if few <= RELEASED_MAX => Ok(()),
+        Ok(_) | Err(_) => Err(MoneyRejection::TooManyAllocations { max: RELEASED_MAX }),
     }
-    Ok(())
 }
 
 fn each<T>(ids: &[Key], view: impl FnMut(&Key) -> Decided<T>) -> Decided<Vec<T>> {

@@ -82,6 +82,7 @@ impl Totals {
         }
         let worth: Vec<i128> = lines.iter().map(worth).collect();
         let off = taken_off(worth.iter().sum(), discount)?;
+        worth.iter().try_for_each(|&worth| fitting(worth).map(drop))?;
         let parts = spread(off, &worth)?;
 
         let mut computed = Vec::with_capacity(lines.len());
@@ -102,7 +103,7 @@ impl Totals {
         let (mut net, mut vat) = (Minor::ZERO, Minor::ZERO);
         let mut totals = Vec::with_capacity(rates.len());
         for (vat_bp, of_rate) in rates {
-            let tax = vat_of(of_rate, vat_bp)?;
+            let tax = fitting(vat_of(of_rate.wide(), vat_bp))?;
             (net, vat) = (plus(net, of_rate)?, plus(vat, tax)?);
             let credited_net = Minor::ZERO;
             totals.push(RateTotal { vat_bp, net: of_rate, vat: tax, credited_net });
@@ -113,11 +114,8 @@ impl Totals {
 }
 
 /// The VAT of a sum at a rate: `floor((net * vat_bp + 5000) / 10000)`.
-///
-/// # Errors
-/// `amount_overflow`.
-pub(crate) fn vat_of(net: Minor, vat_bp: u64) -> Decided<Minor> {
-    fitting(half_up(net.wide(), vat_bp.into(), WHOLE_BP))
+pub(crate) fn vat_of(net: i128, vat_bp: u64) -> i128 {
+    half_up(net, vat_bp.into(), WHOLE_BP)
 }
 
 /// Tests the shape of lines: how many there are, and that a count is one that a wire can say.
@@ -140,8 +138,11 @@ pub(crate) fn check_lines(draft: &mut Draft<'_>, lines: &[NewLine]) -> Decided<(
 pub(crate) fn check_discount(draft: &mut Draft<'_>, discount: Option<&Discount>) -> Decided<()> {
     match discount {
         Some(Discount::Amount(money)) => known_currency(draft, &money.currency),
-        Some(Discount::Bp(bp)) => fits("discount.bp", *bp),
-        None => Ok(()),
+        Some(Discount::Bp(bp)) if WHOLE_BP < (*bp).into() => {
+            let reason = "must be at most 10000";
+            Err(MoneyRejection::InvalidRequest { field: "discount.bp", reason })
+        }
+        Some(Discount::Bp(_)) | None => Ok(()),
     }
 }
 
@@ -188,23 +189,20 @@ fn worth(line: &NewLine) -> i128 {
 /// How much is taken off what is worth so much.
 fn taken_off(worth: i128, discount: Option<&Discount>) -> Decided<Minor> {
     let off = match discount {
-        None => Some(0),
-        Some(Discount::Amount(money)) => Some(money.amount.wide()),
-        Some(Discount::Bp(bp)) => {
-            let bp = i128::from(*bp);
-            (bp <= WHOLE_BP).then(|| half_up(worth, bp, WHOLE_BP))
-        }
+        None => 0,
+        Some(Discount::Amount(money)) => money.amount.wide(),
+        Some(Discount::Bp(bp)) => half_up(worth, (*bp).into(), WHOLE_BP),
     };
-    match off {
-        Some(off) if off <= worth => fitting(off),
-        Some(_) | None => Err(MoneyRejection::DiscountExceedsNet { net: fitting(worth)? }),
+    if worth < off {
+        return Err(MoneyRejection::DiscountExceedsNet { net: fitting(worth)? });
     }
+    fitting(off)
 }
 
 /// Spreads a sum over parts by their worth: each gets its share rounded down, then one more each
 /// in the order of the largest remainder, of equal ones the earlier.
 fn spread(sum: Minor, worth: &[i128]) -> Decided<Vec<Minor>> {
-    let whole = fitting(worth.iter().sum())?.wide();
+    let whole: i128 = worth.iter().sum();
     if whole == 0 {
         return Ok(vec![Minor::ZERO; worth.len()]);
     }

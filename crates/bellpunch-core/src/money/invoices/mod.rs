@@ -12,6 +12,7 @@ mod end;
 mod issue;
 mod lines;
 mod view;
+mod worth;
 mod write_off;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::{
 };
 
 pub use allocation::{Allocation, AllocationSource};
-pub(crate) use allocation::{allocate, newest_first, release};
+pub(crate) use allocation::{allocate, release};
 pub use create::{Create, Update};
 pub use credit::{Credit, CreditLine, CreditReply, Excess};
 pub use credit_note::{
@@ -180,8 +181,11 @@ pub(crate) fn find(book: &mut Book<'_, '_>, id: &Key) -> Decided<(Arc<Invoice>, 
 }
 
 impl Invoice {
-    /// What is due.
+    /// What is due: nothing, while it is not issued.
     pub(crate) fn balance_due(&self) -> Minor {
+        if self.stage != Stage::Issued {
+            return Minor::ZERO;
+        }
         let taken = [self.credited, self.written_off, self.amount_paid];
         let due = taken.iter().try_fold(self.total, |due, part| due.checked_sub(*part));
         due.expect("no command takes more than is due")
@@ -204,7 +208,7 @@ impl Invoice {
 
     /// Whether something is due past its day.
     pub(crate) fn is_overdue(&self, now: Timestamp) -> bool {
-        self.stage == Stage::Issued && !self.balance_due().is_zero() && self.due_at <= now
+        !self.balance_due().is_zero() && self.due_at <= now
     }
 
     /// Tests that it is a draft.

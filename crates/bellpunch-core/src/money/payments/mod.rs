@@ -228,6 +228,14 @@ impl Payment {
         sum(parts.chain([self.unapplied_set_aside]))
     }
 
+    /// What of the allocation of this place is not set aside.
+    pub(crate) fn free_at(&self, invoice: &Key, ordinal: u64) -> Minor {
+        let part = self.parts.iter().find(|part| {
+            part.ordinal == ordinal && matches!(&part.target, Target::Invoice(id) if id == invoice)
+        });
+        part.map_or(Minor::ZERO, Part::free)
+    }
+
     /// What stands at one target, set aside or not.
     fn at(&self, target: &Target) -> Minor {
         let parts = self.parts.iter().filter(|part| part.target == *target);
