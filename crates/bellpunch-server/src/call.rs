@@ -188,9 +188,19 @@ impl App {
         let listed = 1 < commands.len();
         let dry_run = options.dry_run;
         let key = options.key.clone();
+        let names: Vec<&'static str> = commands.iter().map(|command| command.name()).collect();
         match self.engine.send(partition, commands, options).await {
-            Ok(AnyOutcome::Accepted(receipt)) => Ok(receipt),
+            Ok(AnyOutcome::Accepted(receipt)) => {
+                if !receipt.dry_run && !receipt.replayed && receipt.seqs.iter().any(Option::is_some)
+                {
+                    receipt.replies.iter().for_each(|reply| self.metrics.events(&reply.to_json()));
+                }
+                Ok(receipt)
+            }
             Ok(AnyOutcome::Rejected(refusal)) => {
+                if !dry_run {
+                    self.metrics.not_accepted(refusal.rejection.code, names.into_iter());
+                }
                 if refusal.rejection.code == "too_many_keys" {
                     self.metrics.used(Used::TooManyKeys, 1);
                 }
@@ -209,6 +219,9 @@ impl App {
                 Err(reply::limit_fields_of(self, problem))
             }
             Err(error) => {
+                if !dry_run {
+                    self.metrics.not_accepted(error.kind().code(), names.into_iter());
+                }
                 self.log.event(
                     crate::config::LogLevel::Debug,
                     "the engine answered an error",

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bellpunch::{BATCH_COMMANDS, COMMIT_MICROS, Engine, Histogram, Timestamp};
+use serde_json::Value;
 
 use crate::log::Line;
 
@@ -52,7 +53,28 @@ pub(crate) enum Used {
     ShadowRejection(&'static str),
     TooManyKeys,
     HoldEnded(&'static str),
+    NumberFailure(&'static str),
+    PossibleDuplicatePayment,
 }
+
+/// Why a document that was to be numbered got no number.
+const NUMBER_FAILURES: [&str; 3] = ["series_exhausted", "chain_unsealed", "contended"];
+/// Commands that may number a document.
+const NUMBERING: [&str; 13] = [
+    "accounts.credit",
+    "accounts.debit",
+    "clients.create",
+    "invoices.create",
+    "invoices.credit",
+    "invoices.issue",
+    "invoices.pay",
+    "payments.create",
+    "payments.refund",
+    "retainers.create",
+    "retainers.refund",
+    "series.next",
+    "transfers.create",
+];
 
 /// What the auditor counts in its round.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -84,6 +106,13 @@ impl Counts {
         each("too_many_keys_total", help, rates, |_| Used::TooManyKeys);
         let ends: (&str, &[&str]) = ("how", &["captured", "voided"]);
         each("holds_ended_total", "Holds ended by a command.", ends, Used::HoldEnded);
+        let failures: (&str, &[&str]) = ("code", &NUMBER_FAILURES);
+        let help = "Documents that were to be numbered and were not.";
+        each("number_failures_total", help, failures, Used::NumberFailure);
+        let help = "Two payments of one amount to one invoice, shortly after each other.";
+        text.head("possible_duplicate_payments_total", "counter", help);
+        let payments = count(Used::PossibleDuplicatePayment);
+        text.value("possible_duplicate_payments_total", "", payments);
         let gauges = [
             ("holds_open", "Open holds, as last audited.", Gauge::HoldsOpen),
             ("rate_counters", "Counters of rate limits, as last audited.", Gauge::RateCounters),
@@ -142,6 +171,9 @@ pub(crate) struct Metrics {
     pub(crate) insecure_override: AtomicU64,
 }
 
+/// The event of two payments that may be one.
+const DUPLICATE: &str = "possible_duplicate_payment";
+
 /// The label of a route that belongs to no command.
 const OTHER: &str = "other";
 
@@ -172,6 +204,26 @@ impl Metrics {
         let mut counts = self.counts.lock().expect("no code panics while it holds this lock");
         let sum = counts.usage.entry(used).or_default();
         *sum = sum.saturating_add(count);
+    }
+
+    /// Commands were not accepted, for this reason.
+    pub(crate) fn not_accepted<'a>(&self, code: &str, mut commands: impl Iterator<Item = &'a str>) {
+        let known = NUMBER_FAILURES.into_iter().find(|known| *known == code);
+        if let Some(code) = known
+            && commands.any(|command| NUMBERING.contains(&command))
+        {
+            self.used(Used::NumberFailure(code), 1);
+        }
+    }
+
+    /// What an accepted command brought about, as its reply says.
+    pub(crate) fn events(&self, reply: &Value) {
+        let events = reply.get("events").and_then(Value::as_array).into_iter().flatten();
+        let name = |event: &&Value| event.get("event") == Some(&DUPLICATE.into());
+        let count = u64::try_from(events.filter(name).count()).unwrap_or(u64::MAX);
+        if 0 < count {
+            self.used(Used::PossibleDuplicatePayment, count);
+        }
     }
 
     /// An audit was finished: the counts of its checks and of what it saw.

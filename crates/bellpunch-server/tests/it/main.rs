@@ -7,6 +7,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod alerts;
 mod client;
 mod door;
 mod fuzz;
