@@ -60,7 +60,7 @@ fn served(runtime: &Arc<Runtime>) -> Arc<Served> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback is there");
         let address = listener.local_addr().expect("it is bound");
         let blobs = Arc::new(MemoryBlobs::new(clock, 1 << 20));
-        let components = Components { engine: engine.clone(), blobs, listener };
+        let components = Components { engine: engine.clone(), blobs, listener, webhooks: Vec::new() };
         tokio::spawn(serve(Config::default(), components, std::future::pending()));
         (engine, address)
     });
