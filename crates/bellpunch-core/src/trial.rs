@@ -109,6 +109,26 @@ impl World {
         calls.iter().map(|call| self.send(millis, call.clone())).collect()
     }
 
+    /// Sends commands as one list: all or nothing. Gives the first reply.
+    pub(crate) fn list(&mut self, millis: i64, calls: &[Call<'_>]) -> Answer {
+        let parse =
+            |(name, content): &Call<'_>| (command(name).unwrap().parse)(content.clone()).unwrap();
+        let commands: Vec<_> = calls.iter().map(parse).collect();
+        let entropy = commands.iter().map(|_| {
+            self.drawn = self.drawn.checked_add(1).unwrap();
+            self.drawn << 64
+        });
+        let request = Request {
+            entropy: entropy.collect(),
+            commands,
+            key: None,
+            keep: Duration::from_days(7),
+            dry_run: false,
+            journaling: crate::Journaling::Off,
+        };
+        self.run(millis, &request)
+    }
+
     /// Sends a command of no wire.
     pub(crate) fn send_any(&mut self, millis: i64, command: Arc<dyn crate::AnyCommand>) -> Answer {
         self.drawn = self.drawn.checked_add(1).unwrap();
