@@ -36,9 +36,9 @@ impl<'a> Given<'a> {
 }
 
 pub(super) fn check(book: &Book) -> Vec<Finding> {
-    let given: Vec<Given<'_>> = book.all("series_numbers").filter_map(Given::of).collect();
+    let given: Vec<Given<'_>> = book.all("numbers").filter_map(Given::of).collect();
     [
-        each(book, "series_numbers", |stored| of_number(book, &Given::of(stored)?)),
+        each(book, "numbers", |stored| of_number(book, &Given::of(stored)?)),
         repeated(&given),
         dates(&given),
         counters(book, &given),
