@@ -178,3 +178,6 @@ impl Command for Read {
 /// The commands of settings.
 pub(crate) const COMMANDS: &[CommandSpec] =
     &[CommandSpec::change::<Configure>().of_money(), CommandSpec::read::<Read>().of_money()];
+
+#[cfg(test)]
+mod tests;
