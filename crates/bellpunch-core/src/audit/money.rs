@@ -95,3 +95,6 @@ fn add<K: Ord>(sums: &mut std::collections::BTreeMap<K, i128>, key: K, amount: i
     let sum = sums.entry(key).or_default();
     *sum = sum.saturating_add(amount);
 }
+
+#[cfg(test)]
+mod tests;

@@ -190,3 +190,23 @@ fn finds_an_entry_or_a_tail_that_is_gone() {
         assert_eq!(checks(&records).first(), Some(&"journal_intact"), "{gone}");
     }
 }
+
+#[test]
+fn each_check_is_in_the_table_and_the_table_has_no_others() {
+    let source = include_str!("../audit.rs");
+    let rows = source.lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next());
+    let mut rows: Vec<&str> = rows.collect();
+    let mut checks = super::CHECKS.to_vec();
+    rows.sort_unstable();
+    checks.sort_unstable();
+    assert_eq!(rows, checks);
+    assert!(super::OF_THE_BOOK.iter().all(|check| checks.contains(check)));
+}
+
+#[test]
+fn of_an_outcome_only_its_places_are_needed() {
+    let outcome = stored("outcomes", "k", json!({"replies": [{"a": 1}], "seqs": [4, null]}));
+    assert_eq!(outcome.needed().unwrap().record, json!({"seqs": [4, null]}));
+    assert!(stored("outcomes", "k", json!({"replies": []})).needed().is_none());
+    assert!(stored("quotas", "q", json!({"used": 1})).needed().is_some());
+}

@@ -265,12 +265,8 @@ fn strays(book: &Book, ledger: &Ledger<'_>) -> Vec<Finding> {
         }
         for pair in legs.windows(2) {
             let [one, next] = pair else { continue };
-            let in_order = number(&one.stored.record["seq"]) <= number(&next.stored.record["seq"]);
-            findings.extend(holds(
-                BALANCE,
-                next.stored,
-                (in_order, "a place after the one before"),
-            ));
+            let claim = (one.seq <= next.seq, "a place after the one before");
+            findings.extend(holds(BALANCE, next.stored, claim));
         }
     }
     findings

@@ -37,12 +37,13 @@ struct Done {
 
 pub(super) fn check(book: &Book) -> Vec<Finding> {
     let (taken, done) = (taken(book), done(book));
+    let (nothing_taken, nothing_done) = (Taken::default(), Done::default());
     [
         each(book, "payments", |payment| {
             let id = payment.key.id.as_str();
-            let mut findings = budget(payment, taken.get(id).unwrap_or(&Taken::default()))?;
+            let mut findings = budget(payment, taken.get(id).unwrap_or(&nothing_taken))?;
             findings.extend(targets(book, payment)?);
-            findings.extend(once(payment, done.get(id).unwrap_or(&Done::default()))?);
+            findings.extend(once(payment, done.get(id).unwrap_or(&nothing_done))?);
             Some(findings)
         }),
         each(book, "refunds", |refund| of_claim(book, refund, "succeeded")),

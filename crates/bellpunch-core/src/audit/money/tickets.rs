@@ -40,6 +40,14 @@ fn of_one(book: &Book, ticket: &Stored, of_ticket: &[&Stored]) -> Option<Vec<Fin
     let mut claims = vec![
         (open.len() == usize::from(live), "one open hold if and only if it is approved and live"),
         (of_ticket.len() <= 1, "one hold at most"),
+        (
+            of_ticket.first().map(|hold| hold.key.id.as_str()) == text(accounts, "hold"),
+            "a hold that it names",
+        ),
+        (
+            of_ticket.first().and_then(|hold| hold.text("transfer")) == text(accounts, "transfer"),
+            "a transfer that it names",
+        ),
         (of_ticket.iter().all(|hold| own(hold)), "a hold of all of it, while it is valid"),
     ];
     if let Some(used) = ticket.record.get("used") {

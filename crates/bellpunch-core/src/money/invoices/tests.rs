@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::money::series::Zone;
 use crate::money::settings::{self, Settings};
-use crate::money::{Account, MoneyRejection, clients, payments};
+use crate::money::{Account, MoneyRejection, clients};
 use crate::trial::{Answer, Call, World};
 use crate::{Command, Draft, Key, Minor, RecordId, Timestamp};
 
@@ -26,7 +26,6 @@ enum Given {
     Client(&'static str),
     Archived(&'static str),
     Settings { void_allowed: bool },
-    SetAside { payment: &'static str, amount: u64 },
 }
 
 impl Command for Given {
@@ -46,14 +45,6 @@ impl Command for Given {
                 let zone = Zone::new("Asia/Riyadh").unwrap();
                 let void_allowed = *void_allowed;
                 draft.put(&settings::id(), Settings { zone, void_allowed, ..Settings::default() })
-            }
-            Self::SetAside { payment, amount } => {
-                let Some(found) = draft.get::<payments::Payment>(&record(payment)) else {
-                    return Ok(false);
-                };
-                let mut payment_after = (*found).clone();
-                payment_after.parts[0].set_aside = Minor::new(*amount).unwrap();
-                draft.put(&record(payment), payment_after)
             }
         };
         Ok(true)

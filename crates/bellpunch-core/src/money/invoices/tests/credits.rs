@@ -168,7 +168,8 @@ fn what_is_set_aside_does_not_go_back() {
     issued(&mut world, "i", 100);
     paid(&mut world, "p", ("i", 60));
     paid(&mut world, "q", ("i", 40));
-    give(&mut world, Given::SetAside { payment: "q", amount: 30 });
+    let refund = json!({"id": "q", "amount": sar(30), "reason": "r", "settle": "later"});
+    world.send(NOW, ("payments.refund", refund)).ok();
     let unapplied = json!({"excess": "unapplied"});
     let answer = world.send(NOW, credit("i", &[(71, 0)], unapplied.clone()));
     let data = answer.no("exceeds_allocation");

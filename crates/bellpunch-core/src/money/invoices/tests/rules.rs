@@ -1,5 +1,7 @@
 //! The rules one by one: every condition, and which comes first.
 
+use sha2::{Digest as _, Sha256};
+
 use super::*;
 
 #[test]
@@ -367,4 +369,31 @@ fn status_is_a_function() {
         let invoice = Invoice { stage, credited, written_off, amount_paid, ..draft.clone() };
         assert_eq!(invoice.status(), status);
     }
+}
+
+#[test]
+fn a_chain_has_each_document_in_its_place() {
+    let mut world = book();
+    let genesis = "0".repeat(64);
+    let chain = json!({"name": "zatca", "genesis_hash": genesis, "seal": "auto"});
+    world.send(NOW, ("chains.define", chain)).ok();
+    let series = json!({
+        "name": "TAX", "template": "TAX-{YYYY}-{N:4}", "class": "gapless", "zone": "Asia/Riyadh",
+        "chain": "zatca",
+    });
+    world.send(NOW, ("series.define", series)).ok();
+    let mut issue = |id: &str| {
+        let over = json!({"issue": true, "series": "TAX"});
+        let answer = world.send(NOW, create(id, &[line(1, 1_000, 0)], over));
+        answer.ok()["invoice"].clone()
+    };
+    let (first, second) = (issue("i"), issue("j"));
+    assert_eq!(first["number"], "TAX-2025-0001");
+    assert_eq!(shown(&first["chain"], &["counter", "prev_hash"]), json!([1, genesis]));
+    assert_eq!(second["chain"]["counter"], 2);
+    // The second document names the hash of the first, as anybody can compute it.
+    let frozen = super::super::frozen(&Key::new("i").unwrap(), &world.record(&record("i")));
+    let form = json!({"counter": 1, "document": frozen, "prev_hash": genesis}).to_string();
+    let hash = crate::Digest::new(Sha256::digest(form).into());
+    assert_eq!(second["chain"]["prev_hash"], hash.to_string());
 }

@@ -1,62 +1,27 @@
 //! What the scripts are given: clients, issued invoices, payments.
 
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::sar;
-use crate::money::MoneyRejection;
-use crate::money::clients::Client;
 use crate::trial::World;
-use crate::{Command, Draft, Key, RecordId, Timestamp};
 
-/// Puts a client.
-#[derive(Clone, Debug, Serialize)]
-struct PutClient {
-    id: Key,
-    archived: bool,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Done {}
-
-impl Command for PutClient {
-    const NAME: &'static str = "tests.put_client";
-    type Reply = Done;
-    type Rejection = MoneyRejection;
-
-    fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Result<Done, MoneyRejection> {
-        let client = Client {
-            number: "CLT-2027-0001".to_owned(),
-            scope: self.id.clone(),
-            name: self.id.clone(),
-            external_id: None,
-            archived_at: self.archived.then_some(now),
-            metadata: None,
-            created_at: now,
-        };
-        draft.put(&RecordId::from(&self.id), client);
-        Ok(Done {})
-    }
-}
-
-fn client(world: &mut World, id: &str, archived: bool) {
-    let put = PutClient { id: Key::new(id).unwrap(), archived };
-    world.send_any(0, Arc::new(put)).ok();
+fn client(world: &mut World, id: &str) {
+    world.send(0, ("clients.create", json!({"id": id, "scope": "L", "name": id}))).ok();
 }
 
 /// A book with the clients C and D.
 pub(super) fn book() -> World {
     let mut world = World::default();
-    client(&mut world, "C", false);
-    client(&mut world, "D", false);
+    client(&mut world, "C");
+    client(&mut world, "D");
     world
 }
 
 /// A client that takes nothing new.
 pub(super) fn archived(world: &mut World, id: &str) {
-    client(world, id, true);
+    client(world, id);
+    let content = json!({"id": id, "if_version": 1, "archived": true});
+    world.send(0, ("clients.update", content)).ok();
 }
 
 /// An issued invoice without VAT.
