@@ -430,3 +430,6 @@ impl Text {
         writeln!(self.0, "{line}").expect("writing to a string succeeds");
     }
 }
+
+#[cfg(test)]
+mod tests;

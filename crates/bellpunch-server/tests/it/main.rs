@@ -9,6 +9,7 @@
 
 mod alerts;
 mod client;
+mod conditions;
 mod door;
 mod fuzz;
 mod journal;
