@@ -429,7 +429,6 @@ impl Reader {
     }
 
     /// `T`, `T!`, `W` and what is different from the ticket that is given.
-    #[expect(clippy::too_many_lines, reason = "one arm for each word that may stand there")]
     fn issue(&mut self, first: &str, options: &[&str], call: Call) -> Parsed<Vec<Call>> {
         let symbol = first.strip_suffix(['!', ':']).unwrap_or(first);
         let mut fields = given(symbol);
