@@ -25,7 +25,7 @@ use crate::problem::Problem;
 use crate::reserved::Names;
 use crate::route::{Action, Captures, Route, Routes};
 use crate::schema::Schemas;
-use crate::{call, journal, list, payload};
+use crate::{below, call, journal, list, payload};
 
 /// The longest request target.
 const TARGET_BYTES_MAX: usize = 8 << 10;
@@ -146,6 +146,15 @@ impl App {
         self.commands.iter().find(|spec| spec.name == name).copied()
     }
 
+    /// The field that names the subject of a read in its path.
+    pub(crate) fn subject_of(&self, spec: &CommandSpec) -> &'static str {
+        let one = |route: &&Route| {
+            matches!(route.action, Action::Command(of) if of.name == spec.name)
+                && route.template.ends_with("{name}")
+        };
+        if self.routes.iter().any(|route| one(&route)) { "name" } else { "id" }
+    }
+
     /// Answers one request, whatever it is.
     pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Outgoing> {
         let begun = tokio::time::Instant::now();
@@ -254,6 +263,7 @@ impl App {
             Action::Outcome(spec) => call::outcome(self, spec, ask).await,
             Action::List(spec) => list::records(self, spec, ask).await,
             Action::Counters(spec) => list::counters(self, spec, ask).await,
+            Action::Under(under, spec) => below::page(self, (under, spec), ask).await,
             Action::Partitions => list::partitions(self, &ask).await,
             Action::Publish(spec) => payload::publish(self, spec, ask).await,
             Action::Download(spec) => payload::download(self, spec, ask).await,
@@ -330,6 +340,7 @@ impl<'a> Label<'a> {
             Action::Command(spec)
             | Action::List(spec)
             | Action::Counters(spec)
+            | Action::Under(_, spec)
             | Action::Publish(spec)
             | Action::Download(spec)
             | Action::Outcome(spec) => spec.name,

@@ -171,8 +171,8 @@ impl App {
         options: &CallOptions,
     ) -> Result<(), Problem> {
         let required = match (self.config.idempotency.required, changes) {
-            (KeyRequired::All, Changes::Something) => true,
-            // None of the collections of these doors moves money.
+            (KeyRequired::All, Changes::Something | Changes::Money) => true,
+            (KeyRequired::Money, Changes::Money) => true,
             (KeyRequired::All | KeyRequired::Money | KeyRequired::None, _) => false,
         };
         if required && options.key.is_none() && !options.dry_run {
@@ -251,15 +251,22 @@ fn with_outcome_link(
     }
 }
 
-#[derive(Clone, Copy)]
+/// What a command, or any command of a list, changes.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Changes {
     Nothing,
     Something,
+    /// Something about money.
+    Money,
 }
 
 impl Changes {
     pub(crate) const fn of(spec: &CommandSpec) -> Self {
-        if spec.changes { Self::Something } else { Self::Nothing }
+        match (spec.changes, spec.money) {
+            (false, _) => Self::Nothing,
+            (true, false) => Self::Something,
+            (true, true) => Self::Money,
+        }
     }
 }
 
@@ -370,8 +377,8 @@ pub(crate) async fn commands(app: &App, ask: Ask<'_>) -> Result<Answer, Problem>
         }
         prepared.push(item.prepared);
     }
-    let changes = prepared.iter().any(|prepared| prepared.spec.changes);
-    let changes = if changes { Changes::Something } else { Changes::Nothing };
+    let changes = prepared.iter().map(|prepared| Changes::of(prepared.spec)).max();
+    let changes = changes.unwrap_or(Changes::Nothing);
     app.key_required(changes, &options)?;
     let sent = prepared.iter().map(|prepared| Arc::clone(&prepared.command)).collect();
     let receipt = app.send(partition, sent, options).await.map_err(|mut problem| {

@@ -58,7 +58,7 @@ fn number(
     }
 }
 
-fn undecodable(key: &RecordKey) -> Problem {
+pub(crate) fn undecodable(key: &RecordKey) -> Problem {
     Problem::new("internal").detail(format!("The record {key} cannot be read."))
 }
 

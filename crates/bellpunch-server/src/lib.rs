@@ -31,6 +31,7 @@
 
 mod app;
 mod audit;
+mod below;
 mod blob;
 mod call;
 mod config;

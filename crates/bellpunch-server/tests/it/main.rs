@@ -14,6 +14,7 @@ mod door;
 mod fuzz;
 mod journal;
 mod limits;
+mod money;
 mod shapes;
 mod slow;
 mod tickets;
