@@ -27,7 +27,7 @@ const PAGE: usize = 512;
 /// `bellpunch verify`.
 const RECORDS_MAX: usize = 200_000;
 /// What is tested; see [`bellpunch::audit`].
-const CHECKS: [&str; 11] = [
+const CHECKS: [&str; 26] = [
     "usage_matches_totals",
     "usage_matches_charges",
     "held_matches_holds",
@@ -39,6 +39,21 @@ const CHECKS: [&str; 11] = [
     "upload_states",
     "upload_matches_hold",
     "record_readable",
+    "journal_intact",
+    "transfers_balance",
+    "balance_matches_postings",
+    "balance_not_negative",
+    "retainer_matches_postings",
+    "invoice_paid_equals_payments",
+    "refunds_within_payment",
+    "credit_matches_payments",
+    "payment_applied_once",
+    "number_unique",
+    "number_without_gap",
+    "chain_intact",
+    "ticket_consistent",
+    "proposals_counted",
+    "events_match_postings",
 ];
 /// Those that the rule itself computes of a quota, in one decision.
 const OF_A_QUOTA: [&str; 2] = ["usage_matches_charges", "held_matches_holds"];

@@ -33,6 +33,9 @@ pub(crate) const BATCH_MAX: usize = 1_000;
 /// Commands that take units: none of them takes 0.
 const TAKING: [&str; 4] = ["quotas.consume", "policies.consume", "checks.consume", "holds.create"];
 
+/// Collections whose commands may pay an invoice.
+const PAYING: [&str; 2] = ["invoices.", "payments."];
+
 /// A command ready to be sent, and the secret that the door made for it.
 pub(crate) struct Prepared {
     pub(crate) spec: &'static CommandSpec,
@@ -191,8 +194,8 @@ impl App {
         let names: Vec<&'static str> = commands.iter().map(|command| command.name()).collect();
         match self.engine.send(partition, commands, options).await {
             Ok(AnyOutcome::Accepted(receipt)) => {
-                if !receipt.dry_run && !receipt.replayed && receipt.seqs.iter().any(Option::is_some)
-                {
+                let told = !receipt.dry_run && !receipt.replayed;
+                if told && names.iter().any(|name| PAYING.iter().any(|of| name.starts_with(of))) {
                     receipt.replies.iter().for_each(|reply| self.metrics.events(&reply.to_json()));
                 }
                 Ok(receipt)

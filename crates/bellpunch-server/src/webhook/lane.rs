@@ -73,10 +73,15 @@ pub(super) fn lock(owed: &Mutex<Owed>) -> MutexGuard<'_, Owed> {
 impl Lane {
     /// Sends what is owed, as far as one page of entries goes.
     pub(super) async fn step(mut self, app: &App, webhook: &Webhook) -> Self {
+        let before = self.position;
         let stop = self.deliver(app, webhook).await.err();
         self.again = None;
         match stop {
-            None => self.failures = 0,
+            None => {
+                self.failures = 0;
+                let more = before != self.position && 0 < lock(&self.owed).entries;
+                self.again = more.then(Instant::now);
+            }
             Some(Stop::Draining) => {}
             Some(Stop::Store(error)) => {
                 self.failures = self.failures.saturating_add(1);
@@ -131,8 +136,10 @@ impl Lane {
 
     async fn deliver(&mut self, app: &App, webhook: &Webhook) -> Result<(), Stop> {
         let (last, cursor) = self.look(app, webhook).await?;
+        // A store that lost what it had acknowledged goes on with other entries in these places.
+        self.position = self.position.filter(|position| *position <= last);
         let begun = match (self.position, cursor) {
-            (None, None) => self.start(app).await?,
+            (None, None) => self.start(app).await?.min(last),
             (position, cursor) => position.max(cursor).unwrap_or_default(),
         };
         self.kept = match (self.position, cursor) {

@@ -76,9 +76,10 @@ impl Message {
         (of, entry): (&Partition, &Entry),
         (place, name, data): (&str, &str, Value),
     ) -> Self {
-        let seq = entry.seq.to_string();
+        // Its hash says which entry it is, should a store ever have had another one in that place.
+        let (seq, content) = (entry.seq.to_string(), entry.hash.to_string());
         let mut hash = Sha256::new();
-        for part in [webhook, of.as_str(), &seq, place] {
+        for part in [webhook, of.as_str(), &seq, &content, place] {
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
             hash.update(part);
         }

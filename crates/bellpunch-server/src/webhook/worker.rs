@@ -114,9 +114,7 @@ impl Worker {
     fn rest(&mut self, lane: Lane) {
         let now = Instant::now();
         let many = u32::try_from(self.owed.len()).unwrap_or(u32::MAX);
-        let more = lane.failures == 0 && 0 < lock(&lane.owed).entries;
         let pause = LOOK_AGAIN.max(LOOK_EACH.saturating_mul(many));
-        let pause = if more { Duration::ZERO } else { pause };
         let at = lane.again.or_else(|| now.checked_add(pause)).unwrap_or(now);
         self.resting.insert((at, lane.of.clone()), lane);
     }

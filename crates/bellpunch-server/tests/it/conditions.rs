@@ -185,3 +185,37 @@ async fn audits_that_find_something() {
     assert!(matches!(results[0], CommitResult::Committed { .. }), "{results:?}");
     until(&server, violations, "1").await;
 }
+
+/// Sends a command about money; each has a key of its own.
+async fn keyed(server: &Server, path: &str, body: serde_json::Value) -> crate::client::Reply {
+    let key = server.engine.fresh_id();
+    let headers = [("Idempotency-Key", key.as_str())];
+    server.with_headers(("POST", &format!("/v1/firm/{path}")), &headers, &body).await
+}
+
+fn sar(amount: u64) -> serde_json::Value {
+    json!({ "amount": amount, "currency": "SAR" })
+}
+
+#[tokio::test]
+async fn payments_that_may_be_one() {
+    let server = Server::start().await;
+    let client = json!({ "id": "c", "scope": "l", "name": "A. Client" });
+    assert!(keyed(&server, "clients", client).await.status < 300);
+    let line = json!({
+        "description": "advice", "quantity_milli": 1000, "unit_price": sar(9000), "vat_bp": 0,
+    });
+    let invoice = json!({
+        "id": "i", "client": "c", "currency": "SAR", "due_on": "2090-01-31", "lines": [line],
+        "issue": true,
+    });
+    let made = keyed(&server, "invoices", invoice).await;
+    assert!(made.status < 300, "{}", made.json());
+    let duplicates = "possible_duplicate_payments_total";
+    for count in ["0", "1"] {
+        let pay = json!({ "amount": sar(1000), "method": "cash" });
+        let paid = keyed(&server, "invoices/i/pay", pay).await;
+        assert!(paid.status < 300, "{}", paid.json());
+        assert_eq!(metric(&server, duplicates).await, count);
+    }
+}

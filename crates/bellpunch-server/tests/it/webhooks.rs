@@ -270,6 +270,42 @@ async fn each_sending_is_signed() {
 }
 
 #[tokio::test]
+async fn a_low_balance_is_told() {
+    let mut receiver = Receiver::start().await;
+    let mut config = settings(&receiver.url());
+    config.events = vec!["low_balance".to_owned()];
+    let server = serving(&config, memory()).await;
+    let sar = |amount: u64| json!({ "amount": amount, "currency": "SAR" });
+    for (key, path, body) in [
+        ("1", "clients", json!({ "id": "c", "scope": "l", "name": "A. Client" })),
+        (
+            "2",
+            "retainers",
+            json!({
+                "id": "r", "client": "c", "type": "evergreen", "currency": "SAR",
+                "initial_amount": sar(10_000), "minimum_balance": sar(5_000),
+            }),
+        ),
+        ("3", "retainers/r/consume", json!({ "amount": sar(1_000) })),
+        ("4", "retainers/r/consume", json!({ "amount": sar(5_000) })),
+    ] {
+        let path = format!("/v1/a%2F1/{path}");
+        let headers = [("Idempotency-Key", key)];
+        let made = server.with_headers(("POST", &path), &headers, &body).await;
+        assert!(made.status < 300, "{}", made.json());
+    }
+    let told = receiver.next().await;
+    let body = told.body();
+    assert_eq!(
+        (&body["type"], &body["command"]),
+        (&json!("low_balance"), &json!("retainers.consume"))
+    );
+    assert_eq!((&body["seq"], &body["data"]["retainer"]), (&json!(4), &json!("r")), "{body}");
+    assert!(verified(&told));
+    told.answer(200);
+}
+
+#[tokio::test]
 async fn a_restart_goes_on_at_the_cursor() {
     let mut receiver = Receiver::start().await;
     let store = memory();
