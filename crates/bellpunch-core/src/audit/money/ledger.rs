@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{each, equal, names, signed, sum};
-use crate::audit::{
-    Book, Finding, Stored, finding, holds, number, or_unreadable, same, text, time,
-};
+use crate::audit::{Book, Finding, Stored, finding, holds, or_unreadable, same, text, time};
 use crate::{Timestamp, Version};
 
 const BALANCE: &str = "balance_matches_postings";
