@@ -109,6 +109,26 @@ impl World {
         calls.iter().map(|call| self.send(millis, call.clone())).collect()
     }
 
+    /// Sends commands as one list: all or nothing. Gives the first reply.
+    pub(crate) fn list(&mut self, millis: i64, calls: &[Call<'_>]) -> Answer {
+        let parse =
+            |(name, content): &Call<'_>| (command(name).unwrap().parse)(content.clone()).unwrap();
+        let commands: Vec<_> = calls.iter().map(parse).collect();
+        let entropy = commands.iter().map(|_| {
+            self.drawn = self.drawn.checked_add(1).unwrap();
+            self.drawn << 64
+        });
+        let request = Request {
+            entropy: entropy.collect(),
+            commands,
+            key: None,
+            keep: Duration::from_days(7),
+            dry_run: false,
+            journaling: crate::Journaling::Off,
+        };
+        self.run(millis, &request)
+    }
+
     /// Sends a command of no wire.
     pub(crate) fn send_any(&mut self, millis: i64, command: Arc<dyn crate::AnyCommand>) -> Answer {
         self.drawn = self.drawn.checked_add(1).unwrap();
@@ -125,7 +145,8 @@ impl World {
 
     /// A record as it is stored.
     pub(crate) fn record<R: crate::Record>(&mut self, id: &crate::RecordId) -> R {
-        let stored = self.view.read::<R>(&R::key(id)).ok().and_then(|seen| seen.value);
+        let place = self.view.find(&R::KIND, id).unwrap();
+        let stored = self.view.read::<R>(place).ok().and_then(|seen| seen.value);
         (*stored.unwrap()).clone()
     }
 

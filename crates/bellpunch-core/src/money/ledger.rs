@@ -386,6 +386,11 @@ impl<'d, 'v> Book<'d, 'v> {
         Self { draft, now, seq, moved: Moved::default() }
     }
 
+    /// Opens the book to look alone: who only reads has no place in its order.
+    pub(crate) fn look(draft: &'d mut Draft<'v>, now: Timestamp) -> Self {
+        Self { draft, now, seq: 0, moved: Moved::default() }
+    }
+
     /// Says what others may want to hear of.
     pub(crate) fn emit(&mut self, event: Event) {
         let json = serde_json::to_value(&event).expect("an event is plain data");

@@ -166,7 +166,7 @@ impl Command for Read {
     type Rejection = MoneyRejection;
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<BookShown> {
-        let mut book = Book::open(draft, now);
+        let mut book = Book::look(draft, now);
         if self.id.as_str() != NAME {
             let reason = "must be `settings`";
             return Err(MoneyRejection::InvalidRequest { field: "id", reason });

@@ -432,45 +432,7 @@ impl Reader {
     fn issue(&mut self, first: &str, options: &[&str], call: Call) -> Parsed<Vec<Call>> {
         let symbol = first.strip_suffix(['!', ':']).unwrap_or(first);
         let mut fields = given(symbol);
-        let mut rest = options;
-        let mut used = false;
-        let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-        while let [option, tail @ ..] = rest {
-            rest = tail;
-            let plain = |word: &str| word.trim_end_matches(',').to_owned();
-            match (plain(option).as_str(), tail) {
-                ("used", _) => used = true,
-                ("one_pending", _) => drop(set("one_pending", Value::Bool(true))),
-                ("approved", _) => drop(set("approved", Value::Bool(true))),
-                ("make_secret", _) => {
-                    set("make_secret", Value::Bool(true));
-                    set("made_secret_hash", json!(stand_in_hash("right")));
-                }
-                // A bearer ticket is given without one.
-                ("no", [holder, tail @ ..]) if plain(holder) == "holder" => rest = tail,
-                ("audience", [name, tail @ ..]) => {
-                    set("audience", json!(plain(name)));
-                    set("credit_account", json!(plain(name)));
-                    rest = tail;
-                }
-                ("holder", [name, tail @ ..]) => {
-                    set("holder", json!(plain(name)));
-                    rest = tail;
-                }
-                ("issued_by", [name, tail @ ..]) => {
-                    set("issued_by", json!(plain(name)));
-                    rest = tail;
-                }
-                ("debit", [name, tail @ ..]) => {
-                    set("debit_account", json!(plain(name)));
-                    rest = tail;
-                }
-                (option, _) => {
-                    let (name, value) = issue_option(option)?;
-                    set(name, value);
-                }
-            }
-        }
+        let used = lay_over(&mut fields, options)?;
         self.version = 1;
         self.held = held(&fields);
         symbol.clone_into(&mut self.ticket);
@@ -644,6 +606,50 @@ fn given(symbol: &str) -> Map<String, Value> {
         set("issued_by", json!("s1"));
     }
     fields
+}
+
+/// Lays what is listed over the fields of a ticket; tells whether it is to be used at once.
+fn lay_over(fields: &mut Map<String, Value>, options: &[&str]) -> Parsed<bool> {
+    let mut rest = options;
+    let mut used = false;
+    let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    while let [option, tail @ ..] = rest {
+        rest = tail;
+        let plain = |word: &str| word.trim_end_matches(',').to_owned();
+        match (plain(option).as_str(), tail) {
+            ("used", _) => used = true,
+            ("one_pending", _) => drop(set("one_pending", Value::Bool(true))),
+            ("approved", _) => drop(set("approved", Value::Bool(true))),
+            ("make_secret", _) => {
+                set("make_secret", Value::Bool(true));
+                set("made_secret_hash", json!(stand_in_hash("right")));
+            }
+            // A bearer ticket is given without one.
+            ("no", [holder, tail @ ..]) if plain(holder) == "holder" => rest = tail,
+            ("audience", [name, tail @ ..]) => {
+                set("audience", json!(plain(name)));
+                set("credit_account", json!(plain(name)));
+                rest = tail;
+            }
+            ("holder", [name, tail @ ..]) => {
+                set("holder", json!(plain(name)));
+                rest = tail;
+            }
+            ("issued_by", [name, tail @ ..]) => {
+                set("issued_by", json!(plain(name)));
+                rest = tail;
+            }
+            ("debit", [name, tail @ ..]) => {
+                set("debit_account", json!(plain(name)));
+                rest = tail;
+            }
+            (option, _) => {
+                let (name, value) = issue_option(option)?;
+                set(name, value);
+            }
+        }
+    }
+    Ok(used)
 }
 
 fn issue_option(option: &str) -> Parsed<(&'static str, Value)> {

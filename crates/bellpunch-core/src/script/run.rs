@@ -24,7 +24,19 @@ const ALL_ORDERS_MAX: usize = 6;
 /// How often one script is run at most.
 const RUNS_MAX: usize = 4_096;
 /// Records that are never purged, so their versions rise without gaps.
-const LASTING: [&str; 4] = ["policies/", "quotas/", "tickets/", "uploads/"];
+const LASTING: [&str; 8] = [
+    "accounts/",
+    "invoices/",
+    "payments/",
+    "policies/",
+    "quotas/",
+    "retainers/",
+    "tickets/",
+    "uploads/",
+];
+
+/// What a command makes, by its name in the reply.
+const MADE: [&str; 6] = ["ticket", "consumption", "refund", "dispute", "hold", "transfer"];
 
 /// Where a script and a world disagree.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -396,7 +408,10 @@ impl<'s, W: World> Run<'s, W> {
 
     /// Remembers what was made, by the name the script has for it.
     fn note(&mut self, call: &Call, sent: &Sent) {
-        let made = |answer: &Answer| answer.json.get("ticket")?.get("id").cloned();
+        let made = |answer: &Answer| {
+            let made = MADE.iter().find_map(|name| answer.json.get(name))?;
+            made.get("id").cloned()
+        };
         if let (Some(name), "ok") = (&call.binds, sent.answer.word.as_str())
             && let Some(id) = made(&sent.answer)
         {

@@ -164,7 +164,7 @@ impl Command for ReadCreditNote {
     }
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<ReadCreditNoteReply> {
-        let mut book = Book::open(draft, now);
+        let mut book = Book::look(draft, now);
         Ok(ReadCreditNoteReply { credit_note: view_note(&mut book, &self.id)? })
     }
 }

@@ -167,7 +167,7 @@ impl Command for Read {
     }
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<ReadReply> {
-        let mut book = Book::open(draft, now);
+        let mut book = Book::look(draft, now);
         Ok(ReadReply { invoice: view(&mut book, &self.id)? })
     }
 }

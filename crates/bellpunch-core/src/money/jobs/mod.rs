@@ -149,7 +149,9 @@ impl Proposal {
     fn is_pending(&self, job: &Job) -> Decided<()> {
         match self.status(job) {
             ProposalStatus::Pending => Ok(()),
-            status => Err(MoneyRejection::ProposalNotPending { status }),
+            status @ (ProposalStatus::Accepted
+            | ProposalStatus::Rejected
+            | ProposalStatus::Withdrawn) => Err(MoneyRejection::ProposalNotPending { status }),
         }
     }
 }

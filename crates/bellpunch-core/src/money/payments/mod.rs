@@ -14,8 +14,12 @@ mod create;
 mod destination;
 mod duplicate;
 mod end;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod pay;
 mod purse;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::sync::Arc;

@@ -176,6 +176,6 @@ impl Command for Read {
     type Rejection = MoneyRejection;
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<PaymentReply> {
-        PaymentReply::of(Book::open(draft, now), &self.id)
+        PaymentReply::of(Book::look(draft, now), &self.id)
     }
 }

@@ -260,7 +260,7 @@ impl Command for ReadDispute {
     type Rejection = MoneyRejection;
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<ReadDisputeReply> {
-        let mut book = Book::open(draft, now);
+        let mut book = Book::look(draft, now);
         view(&mut book, &self.id).map(|dispute| ReadDisputeReply { dispute })
     }
 }

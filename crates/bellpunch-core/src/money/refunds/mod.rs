@@ -7,6 +7,8 @@
 mod claim;
 mod dispute;
 mod refund;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use serde::{Deserialize, Serialize};

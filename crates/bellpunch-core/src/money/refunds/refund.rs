@@ -278,7 +278,7 @@ impl Command for Read {
     type Rejection = MoneyRejection;
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<ReadReply> {
-        let mut book = Book::open(draft, now);
+        let mut book = Book::look(draft, now);
         view(&mut book, &self.id).map(|refund| ReadReply { refund })
     }
 }

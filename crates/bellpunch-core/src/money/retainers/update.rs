@@ -117,7 +117,7 @@ impl Command for Read {
     type Rejection = MoneyRejection;
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<ReadReply> {
-        let mut book = Book::open(draft, now);
+        let mut book = Book::look(draft, now);
         Ok(ReadReply { retainer: view(&mut book, &self.id)? })
     }
 }
@@ -145,7 +145,7 @@ impl Command for ReadConsumption {
     type Rejection = MoneyRejection;
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<ReadConsumptionReply> {
-        let mut book = Book::open(draft, now);
+        let mut book = Book::look(draft, now);
         Ok(ReadConsumptionReply { consumption: view_consumption(&mut book, &self.id)? })
     }
 }

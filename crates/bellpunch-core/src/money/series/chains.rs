@@ -139,7 +139,7 @@ impl Command for Read {
     type Rejection = MoneyRejection;
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<ChainShown> {
-        let mut book = Book::open(draft, now);
+        let mut book = Book::look(draft, now);
         Ok(ChainShown { chain: view::chain(&mut book, &self.id)? })
     }
 }

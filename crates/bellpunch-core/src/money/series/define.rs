@@ -170,7 +170,7 @@ impl Command for Read {
     type Rejection = MoneyRejection;
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<SeriesShown> {
-        let mut book = Book::open(draft, now);
+        let mut book = Book::look(draft, now);
         Ok(SeriesShown { series: view::series(&mut book, &self.id)? })
     }
 }

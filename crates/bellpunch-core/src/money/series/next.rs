@@ -192,7 +192,7 @@ impl Command for Read {
     type Rejection = MoneyRejection;
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<NumberShown> {
-        let mut book = Book::open(draft, now);
+        let mut book = Book::look(draft, now);
         // Anything may be asked for; only what can be one is looked for.
         let id = RecordId::stored(&self.id);
         if series_of(&id).is_none() {
