@@ -1,5 +1,5 @@
-//! `bellpunch verify`: recomputes from stored records what limits, tickets and uploads promise; or
-//! judges a [history](history) of what clients saw.
+//! `bellpunch verify`: recomputes from stored records what limits, tickets, uploads and the book
+//! promise; or judges a [history](history) of what clients saw.
 //!
 //! Invariant: nothing here trusts a sum that a rule wrote. The core's audit computes each again
 //! from the records that do not overwrite each other; what it cannot see, the bytes of payloads, is
@@ -21,9 +21,6 @@ use crate::transfer::progress;
 
 mod history;
 mod uploads;
-
-/// The kind of the records of idempotency keys.
-const OUTCOMES: &str = "outcomes";
 
 /// Something that cannot be if every rule did what it says.
 #[derive(Debug, Eq, PartialEq)]
@@ -112,8 +109,7 @@ async fn all(
         count = count.saturating_add(several);
         bar.inc(several);
         findings.extend(records.iter().filter_map(|stored| payloads.check(stored, now)));
-        // An outcome is what was told, and tells nothing of another record.
-        let records = records.into_iter().filter(|stored| stored.key.kind.name() != OUTCOMES);
+        let records = records.into_iter().filter_map(Stored::needed);
         findings.extend(audit(records, now).into_iter().map(Found::from));
         found.extend(findings.into_iter().map(|finding| (partition.clone(), finding)));
     }

@@ -200,6 +200,10 @@ fn each_check_is_in_the_table_and_the_table_has_no_others() {
     rows.sort_unstable();
     checks.sort_unstable();
     assert_eq!(rows, checks);
+    let manual = include_str!("../../../../docs/operating/verify.md");
+    let mut lines =
+        source.lines().filter_map(|line| line.strip_prefix("//! ")?.strip_prefix("| `"));
+    assert!(lines.all(|row| manual.contains(row)), "the manual has the same table");
     assert!(super::OF_THE_BOOK.iter().all(|check| checks.contains(check)));
 }
 

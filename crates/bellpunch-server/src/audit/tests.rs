@@ -25,9 +25,13 @@ async fn call(app: &App, name: &str, content: serde_json::Value) {
 }
 
 /// Overwrites a record behind the back of every engine, as a lost update would.
-async fn plant(store: &dyn Store, change: impl Fn(&mut serde_json::Value)) {
+async fn plant(
+    store: &dyn Store,
+    (kind, id): (&str, &str),
+    change: impl Fn(&mut serde_json::Value),
+) {
     let partition = Partition::new("p").unwrap();
-    let key = RecordKey { kind: Kind::named("quotas"), id: RecordId::stored("q") };
+    let key = RecordKey { kind: Kind::named(kind), id: RecordId::stored(id) };
     let old = store.read(&partition, std::slice::from_ref(&key)).await.unwrap().remove(0);
     let mut record: serde_json::Value = serde_json::from_slice(&old.value.unwrap()).unwrap();
     change(&mut record["record"]);
@@ -69,7 +73,7 @@ async fn a_lost_update_is_found_and_named() {
     assert!(!metrics.contains("audit_last_success_seconds 0"), "{metrics}");
 
     // One of three uses is lost: the count stays within its limit and looks well.
-    plant(&*store, |quota| {
+    plant(&*store, ("quotas", "q"), |quota| {
         quota["used"] = json!(4);
         quota["totals"]["charged"] = json!("4");
     })
@@ -84,4 +88,56 @@ async fn a_lost_update_is_found_and_named() {
     report(&app, round);
     let metrics = app.metrics.render(&app.engine);
     assert!(metrics.contains("audit_violations{check=\"usage_matches_charges\"} 1"), "{metrics}");
+}
+
+/// A book with 10 from the bank on an account.
+async fn book(app: &App) {
+    for (id, class) in [("bank", "external"), ("a", "bounded")] {
+        let content = json!({"id": id, "owner": "o", "currency": "SAR", "class": class});
+        call(app, "accounts.create", content).await;
+    }
+    let amount = json!({"amount": 10, "currency": "SAR"});
+    call(app, "accounts.credit", json!({"id": "a", "amount": amount, "from": "bank"})).await;
+}
+
+#[tokio::test]
+async fn a_balance_changed_behind_the_engines_back_is_named() {
+    let clock = Arc::new(SystemClock::new());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock, MemoryConfig::default()));
+    let app = server(Arc::clone(&store));
+    book(&app).await;
+    assert_eq!(once(&app).await.unwrap().findings, []);
+    plant(&*store, ("accounts", "a"), |account| account["posted"] = json!(11)).await;
+    let app = server(store);
+    let round = once(&app).await.unwrap();
+    let found: Vec<(&str, &str)> = round
+        .findings
+        .iter()
+        .map(|(_, finding)| (finding.check, finding.subject.as_str()))
+        .collect();
+    let expected =
+        [("transfers_balance", "all accounts in SAR"), ("balance_matches_postings", "accounts/a")];
+    assert_eq!(found, expected);
+    report(&app, round);
+    let metrics = app.metrics.render(&app.engine);
+    for (check, count) in [("transfers_balance", 1), ("journal_intact", 0), ("chain_intact", 0)] {
+        let line = format!("audit_violations{{check=\"{check}\"}} {count}");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_look_is_settled_if_no_entry_came_meanwhile() {
+    let clock = Arc::new(SystemClock::new());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock, MemoryConfig::default()));
+    let app = server(store);
+    let partition = Partition::new("p").unwrap();
+    call(&app, "quotas.create", json!({"id": "q", "limit": 9})).await;
+    // A partition without a journal has no place in one.
+    assert!(!look(&app, &partition).await.unwrap().unwrap().is_settled);
+    book(&app).await;
+    assert!(look(&app, &partition).await.unwrap().unwrap().is_settled);
+    let first = tail(&app, &partition).await.unwrap();
+    call(&app, "quotas.consume", json!({"id": "q", "units": 1})).await;
+    assert_ne!(tail(&app, &partition).await.unwrap(), first);
 }

@@ -114,4 +114,5 @@ fn each_check_of_money_has_an_alert_and_no_alert_another() {
         }
     }
     assert_eq!(named, CHECKS.into_iter().map(str::to_owned).collect());
+    assert!(CHECKS.iter().all(|check| bellpunch::audit::CHECKS.contains(check)));
 }

@@ -158,6 +158,18 @@ fn of_payments(world: &mut World) {
     ok(world, "invoices.write_off", json!({"id": "J", "reason": "x"}));
 }
 
+fn of_jobs(world: &mut World) {
+    for job in ["open", "given", "gone"] {
+        ok(world, "jobs.create", json!({"id": job, "owner": "o"}));
+        for proposer in ["x", "y", "z"] {
+            ok(world, "proposals.create", json!({"job": job, "proposer": proposer}));
+        }
+        ok(world, "proposals.withdraw", json!({"job": job, "proposer": "z"}));
+    }
+    ok(world, "proposals.accept", json!({"job": "given", "proposer": "x", "by": "o"}));
+    ok(world, "jobs.cancel", json!({"id": "gone", "by": "o"}));
+}
+
 /// A book of which all was done by commands.
 fn sound() -> Vec<Stored> {
     let mut world = World::default();
@@ -165,6 +177,7 @@ fn sound() -> Vec<Stored> {
     of_accounts(&mut world);
     of_documents(&mut world);
     of_payments(&mut world);
+    of_jobs(&mut world);
     world.stored()
 }
 
@@ -399,6 +412,25 @@ fn names_what_differs_in_numbers_and_chains() {
         (("chains", "auto"), "/document", json!("z"), "chain_intact"),
         (("invoices", "invoices/I "), "/chain/counter", json!(2), "chain_intact"),
     ]);
+}
+
+#[test]
+fn names_what_differs_in_jobs() {
+    const CHECK: &str = "proposals_counted";
+    check(vec![
+        (("jobs", "jobs/open "), "/proposals", json!(3), CHECK),
+        (("jobs", "jobs/given "), "/proposals", json!(2), CHECK),
+        (("jobs", "jobs/given "), "/accepted_proposal", json!("y"), CHECK),
+        (("jobs", "jobs/given "), "/status", json!("open"), CHECK),
+        (("jobs", "jobs/gone "), "/status", json!("open"), CHECK),
+        (("jobs", "jobs/gone "), "/status", json!("in_progress"), CHECK),
+    ]);
+    let mut records = sound();
+    let second = records.iter_mut().find(|one| one.key.to_string() == "proposals/given/y");
+    second.unwrap().record["status"] = json!("accepted");
+    let found = found(&records);
+    assert!(found.iter().all(|one| (one.check, &*one.subject) == (CHECK, "jobs/given")));
+    assert_eq!(found.len(), 2, "{found:#?}");
 }
 
 #[test]
