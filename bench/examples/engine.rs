@@ -25,8 +25,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Commands in a batch.
 const BATCH: u64 = 64;
-/// Batches of a measurement.
-const BATCHES: u64 = 4_000;
+/// Commands of a measurement.
+const COMMANDS: u64 = 256_000;
 
 #[derive(Debug)]
 struct Stopped;
@@ -53,16 +53,17 @@ impl Alone {
         Self { executor, partition, caller: 0, now: Timestamp::EPOCH }
     }
 
-    fn ask(&mut self, command: Arc<dyn AnyCommand>, key: bool, journaling: Journaling) {
+    fn ask(&mut self, commands: Vec<Arc<dyn AnyCommand>>, keys: Keys, journaling: Journaling) {
         self.caller += 1;
-        let key = key.then(|| {
+        let key = (keys == Keys::Each).then(|| {
             let name = format!("{:016x}", self.caller.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let key = IdempotencyKey::new(name).expect("a legal key");
-            (key, fingerprint(&self.partition, std::slice::from_ref(&command)))
+            (key, fingerprint(&self.partition, &commands))
         });
+        let entropy = (0..commands.len()).map(|_| u128::from(self.caller) << 64).collect();
         let request = Box::new(Request {
-            commands: vec![command],
-            entropy: vec![u128::from(self.caller) << 64],
+            commands,
+            entropy,
             key,
             keep: Duration::from_days(7),
             dry_run: false,
@@ -106,36 +107,97 @@ impl Alone {
     }
 }
 
-fn main() {
-    let names: Vec<String> = std::env::args().skip(1).collect();
-    let all = ["hot", "many", "keys", "charges", "journal"].map(str::to_owned).to_vec();
-    for name in if names.is_empty() { all } else { names } {
-        let mut alone = Alone::new(&name);
-        let quotas: u64 = if name == "many" || name == "journal" { 10_000 } else { 1 };
-        let journaling = if name == "journal" { Journaling::FromStart } else { Journaling::Begun };
-        let keys: Vec<Key> = (0..quotas)
-            .map(|quota| Key::new(format!("quota-{quota}")).expect("a legal name"))
-            .collect();
+/// What is measured.
+#[derive(Clone, Copy)]
+struct World {
+    name: &'static str,
+    quotas: u64,
+    charges: Retention,
+    keys: Keys,
+    journaling: Journaling,
+    /// Commands of a request, and requests of a batch.
+    list: u64,
+    batch: u64,
+}
+
+/// Whether each request brings an idempotency key.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Keys {
+    None,
+    Each,
+}
+
+const HOT: World = World {
+    name: "hot",
+    quotas: 1,
+    charges: Retention::None,
+    keys: Keys::None,
+    journaling: Journaling::Begun,
+    list: 1,
+    batch: BATCH,
+};
+const WORLDS: [World; 6] = [
+    HOT,
+    World { name: "many", quotas: 10_000, ..HOT },
+    World { name: "keys", keys: Keys::Each, ..HOT },
+    World { name: "charges", charges: Retention::ForEver, ..HOT },
+    World {
+        name: "journal",
+        quotas: 10_000,
+        keys: Keys::Each,
+        journaling: Journaling::FromStart,
+        ..HOT
+    },
+    World {
+        name: "lists",
+        quotas: 10_000,
+        charges: Retention::ForEver,
+        keys: Keys::Each,
+        journaling: Journaling::FromStart,
+        list: 1_000,
+        batch: 1,
+    },
+];
+
+impl World {
+    fn measure(self) {
+        let mut alone = Alone::new(self.name);
+        let named = |quota| Key::new(format!("quota-{quota}")).expect("a legal name");
+        let keys: Vec<Key> = (0..self.quotas).map(named).collect();
         for key in &keys {
             let limit = Limit::Finite(Units::new(1 << 50).expect("it is within the maximum"));
-            let charges = if name == "charges" { Retention::default() } else { Retention::None };
-            let quota = CreateQuota { charges, ..CreateQuota::of(key.clone(), limit) };
-            alone.ask(Arc::new(quota), false, journaling);
+            let quota =
+                CreateQuota { charges: self.charges, ..CreateQuota::of(key.clone(), limit) };
+            alone.ask(vec![Arc::new(quota)], Keys::None, self.journaling);
             alone.settle();
         }
+        let batches = COMMANDS / self.list / self.batch;
         let (begun, mut told, mut draw) = (Instant::now(), 0, 1_u64);
-        for _ in 0..BATCHES {
-            for _ in 0..BATCH {
-                draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let place = usize::try_from((draw >> 33) % quotas).expect("below their number");
-                let key = keys.get(place).expect("below their number").clone();
-                let command = Arc::new(ConsumeQuota::of(key, Units::ONE));
-                alone.ask(command, name == "keys" || name == "journal", journaling);
+        for _ in 0..batches {
+            for _ in 0..self.batch {
+                let commands = (0..self.list).map(|_| {
+                    draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let place = (draw >> 33) % self.quotas;
+                    let key = keys.get(usize::try_from(place).expect("it is a place"));
+                    let key = key.expect("below their number").clone();
+                    Arc::new(ConsumeQuota::of(key, Units::ONE)) as Arc<dyn AnyCommand>
+                });
+                alone.ask(commands.collect(), self.keys, self.journaling);
             }
             told += alone.settle();
         }
-        assert_eq!(told, BATCH * BATCHES, "each was answered");
-        let nanos = begun.elapsed().as_nanos() / u128::from(BATCH * BATCHES);
-        println!("{name}: {nanos} ns for each decision");
+        assert_eq!(told, batches * self.batch, "each was answered");
+        let commands = told * self.list;
+        let nanos = begun.elapsed().as_nanos() / u128::from(commands);
+        println!("{}: {nanos} ns for each command", self.name);
+    }
+}
+
+fn main() {
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    for world in WORLDS {
+        if names.is_empty() || names.iter().any(|name| name == world.name) {
+            world.measure();
+        }
     }
 }

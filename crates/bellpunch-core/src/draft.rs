@@ -151,14 +151,22 @@ impl<'v> Draft<'v> {
     }
 
     fn look<R: Record>(&mut self, id: &RecordId) -> Option<(Version, Option<Arc<R>>)> {
-        let Some(place) = self.view.find(&R::KIND, id) else {
-            let key = R::key(id);
-            let written = self.unread.get(&key).map(Written::seen::<R>);
-            if written.is_none() {
-                self.missing.insert(key);
-            }
-            return written;
-        };
+        if let Some(place) = self.view.find(&R::KIND, id) {
+            return self.look_at(id, place);
+        }
+        let key = R::key(id);
+        let written = self.unread.get(&key).map(Written::seen::<R>);
+        if written.is_none() {
+            self.missing.insert(key);
+        }
+        written
+    }
+
+    fn look_at<R: Record>(
+        &mut self,
+        id: &RecordId,
+        place: Place,
+    ) -> Option<(Version, Option<Arc<R>>)> {
         if let Some(at) = self.view.touched(place, self.number)
             && let Some(written) = self.touched.get(at).and_then(|touch| touch.written.as_ref())
         {
@@ -223,12 +231,13 @@ impl<'v> Draft<'v> {
     }
 
     fn set<R: Record>(&mut self, id: &RecordId, change: Change) -> Version {
-        let base = self.look::<R>(id).map_or(Version::ABSENT, |(version, _)| version);
-        let new = Written { change: Change::Delete, base, rises: 0, fresh: false };
+        let new = |base| Written { change: Change::Delete, base, rises: 0, fresh: false };
         let Some(place) = self.view.find(&R::KIND, id) else {
-            return self.unread.entry(R::key(id)).or_insert(new).rise(change);
+            let base = self.look::<R>(id).map_or(Version::ABSENT, |(version, _)| version);
+            return self.unread.entry(R::key(id)).or_insert_with(|| new(base)).rise(change);
         };
-        let written = self.touch(place).written.get_or_insert(new);
+        let base = self.look_at::<R>(id, place).map_or(Version::ABSENT, |(version, _)| version);
+        let written = self.touch(place).written.get_or_insert_with(|| new(base));
         let first = !written.fresh;
         let version = written.rise(change);
         if first {

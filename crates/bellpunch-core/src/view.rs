@@ -14,9 +14,10 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -191,8 +192,8 @@ enum Rest {
 
 fn hash(hasher: &RandomState, kind: &Kind, id: &RecordId) -> u64 {
     let mut state = hasher.build_hasher();
-    kind.name().hash(&mut state);
-    id.as_str().hash(&mut state);
+    state.write(kind.name().as_bytes());
+    state.write(id.as_str().as_bytes());
     state.finish()
 }
 
