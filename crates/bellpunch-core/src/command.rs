@@ -80,6 +80,12 @@ pub trait Command: fmt::Debug + Serialize + Send + Sync + 'static {
         !self.is_rate_limit()
     }
 
+    /// Whether the partition's journal begins with this command, if it has none. All that is about
+    /// money answers yes.
+    fn begins_journal(&self) -> bool {
+        false
+    }
+
     /// What to do when the store fails before it took the commit. `known` holds the records still
     /// in memory. Only rate limits whose policy says so answer anything but closed.
     fn without_store(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {
@@ -121,6 +127,8 @@ pub trait AnyCommand: fmt::Debug + Send + Sync {
     fn is_rate_limit_any(&self) -> bool;
     /// See [`Command::is_journaled`].
     fn is_journaled_any(&self) -> bool;
+    /// See [`Command::begins_journal`].
+    fn begins_journal_any(&self) -> bool;
     /// See [`Command::without_store`].
     fn without_store_any(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore;
 }
@@ -155,6 +163,10 @@ impl<C: Command> AnyCommand for C {
 
     fn is_journaled_any(&self) -> bool {
         self.is_journaled()
+    }
+
+    fn begins_journal_any(&self) -> bool {
+        self.begins_journal()
     }
 
     fn without_store_any(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {

@@ -47,6 +47,7 @@ pub struct Draft<'v> {
     view: &'v mut View,
     entropy: u128,
     drawn: u64,
+    events: Vec<serde_json::Value>,
     reads: BTreeMap<RecordKey, Version>,
     writes: BTreeMap<RecordKey, Written>,
     missing: BTreeSet<RecordKey>,
@@ -70,6 +71,7 @@ impl<'v> Draft<'v> {
             view,
             entropy: 0,
             drawn: 0,
+            events: Vec::new(),
             reads: BTreeMap::new(),
             writes: BTreeMap::new(),
             missing: BTreeSet::new(),
@@ -85,6 +87,7 @@ impl<'v> Draft<'v> {
     pub(crate) fn begin(&mut self, entropy: u128) {
         self.entropy = entropy;
         self.drawn = 0;
+        self.events.clear();
         for written in self.writes.values_mut() {
             written.fresh = false;
         }
@@ -234,6 +237,24 @@ impl<'v> Draft<'v> {
         let bits = self.entropy.wrapping_add(self.drawn.into());
         self.drawn = self.drawn.saturating_add(1);
         Key::new(format!("{bits:032x}")).expect("hex digits are a legal name")
+    }
+
+    /// The place in the journal of the command that is being decided, in a partition that keeps
+    /// one. Who asks has read the journal's tail: all who ask have one order, in which time never
+    /// goes back.
+    pub fn seq(&mut self) -> u64 {
+        let tail = self.get::<crate::Tail>(&crate::tail_id());
+        tail.map_or(0, |tail| tail.seq).saturating_add(1)
+    }
+
+    /// Says what others may want to hear of: it stands in the command's entry in the journal, so
+    /// the same commit writes it. A JSON object whose field `event` names it.
+    pub fn emit(&mut self, event: serde_json::Value) {
+        self.events.push(event);
+    }
+
+    pub(crate) fn take_events(&mut self) -> Vec<serde_json::Value> {
+        std::mem::take(&mut self.events)
     }
 
     pub(crate) fn missing(&mut self) -> (Vec<RecordKey>, Vec<Due>) {

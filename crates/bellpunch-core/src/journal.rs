@@ -75,8 +75,8 @@ pub struct Entry {
     pub content: Value,
     /// The records that the command wrote, and their versions after it.
     pub versions: Versions,
-    /// What it brought about that others may want to hear of. None of the commands of this release
-    /// has any.
+    /// What it brought about that others may want to hear of: objects whose field `event` names
+    /// what it is.
     pub events: Vec<Value>,
     /// The hash of the entry before; 64 zeros of the first.
     pub previous: Digest,
@@ -250,7 +250,7 @@ pub(crate) fn enter(
         command: command.name().to_owned(),
         content,
         versions,
-        events: Vec::new(),
+        events: draft.take_events(),
         previous,
         hash: previous,
     };

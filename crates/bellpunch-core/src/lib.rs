@@ -16,6 +16,7 @@ mod draft;
 pub mod fuzzing;
 mod journal;
 pub mod limits;
+pub mod money;
 mod outcome;
 pub mod planted;
 mod record;
@@ -44,8 +45,8 @@ pub use registry::{CommandSpec, ShapeError, Wire, command, commands, sweep};
 pub use rejection::DataSchema;
 pub use rejection::{Category, Reject, Rejection, Stage};
 pub use value::{
-    Amount, BlobName, CurrencyCode, Digest, Duration, Fingerprint, IdempotencyKey, Key, Labels,
-    Limit, Measure, MinorUnits, Partition, PositiveUnits, SecretHash, StoredBlob, Taking,
-    Timestamp, Units, ValueError, Version,
+    AccountId, Amount, Balance, BlobName, CurrencyCode, Digest, Duration, Fingerprint,
+    IdempotencyKey, Key, Labels, Limit, Measure, Minor, MinorUnits, Money, MoneyOrZero, Partition,
+    PositiveUnits, SecretHash, StoredBlob, Taking, Timestamp, Units, ValueError, Version,
 };
 pub use view::{Due, Floor, Loaded, PendingWrite, View};

@@ -277,7 +277,7 @@ fn enter(
     if !belongs || draft.freshly_written().next().is_none() {
         return None;
     }
-    let kept = journal::is_kept(draft, request.journaling);
+    let kept = command.begins_journal_any() || journal::is_kept(draft, request.journaling);
     kept.then(|| {
         let wrote = named(draft.freshly_written());
         journal::enter(draft, command, (wrote, now))

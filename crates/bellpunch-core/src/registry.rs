@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     AnyCommand, Command, OutcomeRecord, ReadOutcome, Record, RecordId, SweepOutcomes, ValueError,
-    currencies, limits, tickets, uploads,
+    currencies, limits, money, tickets, uploads,
 };
 
 /// What a command needs so that it can be read from a wire and described.
@@ -52,6 +52,9 @@ pub struct CommandSpec {
     pub name: &'static str,
     /// Whether it may write. A read takes no idempotency key.
     pub changes: bool,
+    /// Whether it is about money: a change then needs an idempotency key, unless the operator says
+    /// otherwise.
+    pub money: bool,
     /// Reads its content from JSON: the fields of the command, durations as `…_ns`.
     pub parse: fn(Value) -> Result<Arc<dyn AnyCommand>, ShapeError>,
     /// Describes the content.
@@ -79,6 +82,7 @@ impl CommandSpec {
         Self {
             name: C::NAME,
             changes: true,
+            money: false,
             parse: parse::<C>,
             #[cfg(feature = "schema")]
             request: |generator| generator.subschema_for::<C>(),
@@ -95,6 +99,12 @@ impl CommandSpec {
         C::Reply: Wire,
     {
         Self { changes: false, ..Self::change::<C>() }
+    }
+
+    /// This command, as one that is about money.
+    #[must_use]
+    pub const fn of_money(self) -> Self {
+        Self { money: true, ..self }
     }
 }
 
@@ -165,7 +175,8 @@ pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
         CommandSpec::change::<uploads::Delete>(),
         CommandSpec::read::<uploads::Read>(),
     ];
-    [OUTCOMES, CURRENCIES, TICKETS, UPLOADS, limits::COMMANDS].into_iter().flatten()
+    let others = [OUTCOMES, CURRENCIES, TICKETS, UPLOADS, limits::COMMANDS];
+    others.into_iter().chain(money::COMMANDS.iter().copied()).flatten()
 }
 
 /// The command that removes records of this kind whose time has come; each is looked at again when

@@ -65,6 +65,7 @@ impl Category {
         const GONE_ENDINGS: [&str; 5] =
             ["_expired", "_revoked", "_deleted", "_abandoned", "_lapsed"];
         const GONE: [&str; 3] = ["downloads_exhausted", "ticket_rejected", "ticket_cancelled"];
+        const STATE: [&str; 3] = ["scope_required", "series_exhausted", "chain_unsealed"];
         match stage {
             Stage::Shape => Self::Malformed,
             Stage::Key => Self::Reuse,
@@ -76,6 +77,8 @@ impl Category {
                 let gone = GONE.contains(&code) || GONE_ENDINGS.iter().any(|e| code.ends_with(e));
                 if gone { Self::Gone } else { Self::State }
             }
+            // A series without a number left is no limit that time or another try helps with.
+            Stage::Limit if STATE.contains(&code) => Self::State,
             Stage::Limit => Self::Limit,
         }
     }

@@ -4,6 +4,7 @@
 //! refuse; none has an operator that can wrap, round or clamp.
 
 mod blob;
+mod minor;
 mod money;
 mod name;
 mod secret;
@@ -11,6 +12,7 @@ mod time;
 mod units;
 
 pub use blob::{BlobName, StoredBlob};
+pub use minor::{AccountId, Balance, Minor, Money, MoneyOrZero};
 pub use money::{Amount, CurrencyCode, Measure, MinorUnits, Taking};
 pub use name::{Fingerprint, IdempotencyKey, Key, Labels, Partition};
 pub use secret::{Digest, SecretHash};
