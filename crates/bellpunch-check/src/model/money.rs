@@ -12,6 +12,7 @@
 mod accounts;
 mod budget;
 mod clients;
+mod complete;
 mod credit;
 mod invoices;
 mod jobs;
@@ -89,6 +90,8 @@ pub struct Book {
     disputes: BTreeMap<String, Return>,
     /// By age: the older first.
     allocations: BTreeMap<u64, Allocation>,
+    /// The age of the last one.
+    ages: u64,
     jobs: BTreeMap<String, Job>,
     proposals: BTreeMap<(String, String), Proposal>,
     /// Names of the outside, by kind.

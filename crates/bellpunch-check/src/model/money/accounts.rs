@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Book;
 use super::ledger::{Account, End, Hold, Line, Transfer, is_reserved};
-use super::value::{Ask, Money, Shown, What, shown_money};
+use super::value::{Ask, Money, Shown, What, number};
 use crate::model::fields::{
     DAY, Refusal, after, duration, field, needed, record, refuse, senseless, span, text,
 };
@@ -234,7 +234,7 @@ impl Book {
         let into = self.ledger.place(&to);
         money.is_in(&into.1)?;
         if hold.amount < money.minor {
-            return refuse("exceeds_hold", json!({ "amount": shown_money(hold.amount, &from.1) }));
+            return refuse("exceeds_hold", json!({ "amount": number(hold.amount) }));
         }
         let lines = moved((from.0, into.0), &money);
         self.ledger.bears(&lines)?;
@@ -277,7 +277,7 @@ impl Book {
         let place = self.ledger.place(&id);
         let (posted, held) = (self.ledger.posted(&place), self.ledger.held(&place, ask.at));
         if (posted, held) != (0, 0) {
-            let of = |minor| shown_money(minor, &place.1);
+            let of = |minor| number(minor);
             let data = json!({ "posted": of(posted), "held": of(held) });
             return refuse("account_not_empty", data);
         }
@@ -342,8 +342,8 @@ fn balanced(lines: &[Asked]) -> Result<(), Refusal> {
         };
         let (debits, credits) = (of(true), of(false));
         if debits != credits {
-            let data = json!({ "currency": currency, "debits": shown_money(debits, currency),
-                               "credits": shown_money(credits, currency) });
+            let data = json!({ "currency": currency, "debits": number(debits),
+                               "credits": number(credits) });
             return refuse("unbalanced", data);
         }
     }

@@ -8,12 +8,14 @@
     reason = "amounts stay below 2^53, far from the end of an i128"
 )]
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::Book;
 use super::ledger::{Line, Place, line, system};
 use super::payments::Payment;
-use super::value::{Ask, Money, shown_money};
+use super::value::{Ask, Money, number};
 use crate::instant::Nanos;
 use crate::model::fields::{Refusal, field, refuse, senseless, text};
 
@@ -69,7 +71,7 @@ impl Target {
         match self {
             Self::Invoice(id) => json!({ "invoice": id, "amount": amount }),
             Self::Retainer(id) => json!({ "retainer": id, "amount": amount }),
-            Self::Unapplied => json!({ "unapplied": amount }),
+            Self::Unapplied => json!({ "invoice": null, "retainer": null, "amount": amount }),
         }
     }
 }
@@ -99,13 +101,15 @@ impl Share {
     }
 
     pub(super) fn show(&self) -> Value {
-        self.target.show(shown_money(self.money.minor, &self.money.currency))
+        self.target.show(number(self.money.minor))
     }
 }
 
 /// A part of a return: how much of it is taken from where, and how much of that is there.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Part {
+    /// Which allocation; it does not matter of what is unapplied.
+    pub(super) age: u64,
     pub(super) target: Target,
     pub(super) amount: i128,
     /// Of a retainer, what is still in it; else all.
@@ -130,14 +134,10 @@ impl Book {
         self.allocations.values().filter(move |one| is_of(&one.source))
     }
 
-    pub(super) fn allocation(&self, source: &Source, target: &Target) -> Option<&Allocation> {
-        let mut all = self.allocations.values();
-        all.find(|one| one.source == *source && one.target == *target)
-    }
-
-    fn find_allocation(&mut self, source: &Source, target: &Target) -> Option<&mut Allocation> {
-        let mut all = self.allocations.values_mut();
-        all.find(|one| one.source == *source && one.target == *target)
+    /// What of a payment is at a target, and what of that is free.
+    pub(super) fn standing(&self, payment: &str, target: &Target) -> (i128, i128) {
+        let there = self.allocations_of(payment).filter(|one| one.target == *target);
+        there.fold((0, 0), |(all, free), one| (all + one.amount, free + one.free()))
     }
 
     /// Allocates money that came; of an invoice it is paid.
@@ -145,23 +145,33 @@ impl Book {
         if let Target::Invoice(id) = &target {
             self.change_invoice(id, |invoice| invoice.amount_paid += amount);
         }
-        if let Some(one) = self.find_allocation(&source, &target) {
-            one.amount += amount;
-            return;
-        }
-        let next = self.allocations.last_key_value().map_or(0, |(age, _)| age.saturating_add(1));
-        self.allocations.insert(next, Allocation { source, target, amount, held: 0 });
+        self.ages = self.ages.saturating_add(1);
+        self.allocations.insert(self.ages, Allocation { source, target, amount, held: 0 });
     }
 
     /// Takes an allocation back, or part of it.
-    pub(super) fn release(&mut self, (source, target): (&Source, &Target), amount: i128) {
-        if let Target::Invoice(id) = target {
-            self.change_invoice(id, |invoice| invoice.amount_paid -= amount);
-        }
-        if let Some(one) = self.find_allocation(source, target) {
-            one.amount -= amount;
+    pub(super) fn release(&mut self, age: u64, amount: i128) {
+        let Some(one) = self.allocations.get_mut(&age) else { return };
+        one.amount -= amount;
+        if let Target::Invoice(id) = one.target.clone() {
+            self.change_invoice(&id, |invoice| invoice.amount_paid -= amount);
         }
         self.allocations.retain(|_, one| 0 < one.amount);
+    }
+
+    /// Takes back what is free of a source at a target, newest first.
+    pub(super) fn release_newest(&mut self, (source, target): (&Source, &Target), amount: i128) {
+        let all = self.allocations.iter().rev();
+        let there = all.filter(|(_, one)| one.source == *source && one.target == *target);
+        let there: Vec<(u64, i128)> = there.map(|(age, one)| (*age, one.free())).collect();
+        let mut left = amount;
+        for (age, free) in there {
+            let part = free.min(left);
+            if 0 < part {
+                left -= part;
+                self.release(age, part);
+            }
+        }
     }
 
     /// Sets part of a payment aside, or gives it back.
@@ -177,8 +187,7 @@ impl Book {
                 self.change_payment(payment, |paid| paid.unapplied_held += sign * part.amount);
             }
             target @ (Target::Invoice(_) | Target::Retainer(_)) => {
-                let source = Source::Payment(payment.to_owned());
-                if let Some(one) = self.find_allocation(&source, target) {
+                if let Some(one) = self.allocations.get_mut(&part.age) {
                     one.held += sign * part.amount;
                 }
                 if let Target::Retainer(id) = target {
@@ -192,7 +201,6 @@ impl Book {
 
     /// Takes part of a payment back; gives the lines that it is moved by, cash apart.
     pub(super) fn take_part(&mut self, payment: &str, part: &Part) -> Vec<Line> {
-        let source = Source::Payment(payment.to_owned());
         match &part.target {
             Target::Unapplied => {
                 self.change_payment(payment, |paid| paid.unapplied -= part.amount);
@@ -200,11 +208,11 @@ impl Book {
                 place.map(|place| line(&place, -part.amount)).into_iter().collect()
             }
             Target::Invoice(id) => {
-                self.release((&source, &part.target), part.amount);
+                self.release(part.age, part.amount);
                 vec![self.receivable(id, -part.amount)]
             }
             Target::Retainer(id) => {
-                self.release((&source, &part.target), part.amount);
+                self.release(part.age, part.amount);
                 let lost = part.amount - part.covered;
                 self.change_retainer(id, |retainer| retainer.losses += lost);
                 let place = self.retainer_place(id);
@@ -214,38 +222,39 @@ impl Book {
         }
     }
 
-    /// How much of a part of a payment can be taken back. A dispute may take what a retainer has
-    /// already spent.
-    fn free_of(&self, one: &Allocation, (at, is_dispute): (Nanos, Option<()>)) -> i128 {
-        match &one.target {
-            Target::Retainer(id) if is_dispute.is_none() => one.free().min(self.left(id, at)),
-            Target::Retainer(_) | Target::Invoice(_) | Target::Unapplied => one.free(),
-        }
-    }
-
     /// All parts of a payment in the order in which they are taken back, with what is free of
-    /// each: unapplied, then invoices, then retainers, newest first.
+    /// each: unapplied, then invoices, then retainers, newest first. A dispute may take what a
+    /// retainer has already spent, a refund what it has.
     pub(super) fn free_parts(
         &self,
         payment: &str,
         (at, is_dispute): (Nanos, Option<()>),
-    ) -> Vec<(Target, i128)> {
+    ) -> Vec<Part> {
         let unapplied = self.payments.get(payment).map_or(0, Payment::free_unapplied);
-        let mut all = vec![(Target::Unapplied, unapplied)];
-        let is_invoice = |one: &&Allocation| matches!(one.target, Target::Invoice(_));
-        let of = |one: &Allocation| (one.target.clone(), self.free_of(one, (at, is_dispute)));
-        all.extend(self.allocations_of(payment).rev().filter(is_invoice).map(of));
-        all.extend(self.allocations_of(payment).rev().filter(|one| !is_invoice(one)).map(of));
-        all
-    }
-
-    /// A part that is taken, with what of it a retainer still has.
-    pub(super) fn part(&self, target: Target, amount: i128, at: Nanos) -> Part {
-        let covered = match &target {
-            Target::Retainer(id) => amount.min(self.left(id, at)),
-            Target::Invoice(_) | Target::Unapplied => amount,
+        let part = |age: u64, target: Target, amount: i128| {
+            let covered = amount;
+            Part { age, target, amount, covered }
         };
-        Part { target, amount, covered }
+        let mut all = vec![part(0, Target::Unapplied, unapplied)];
+        let mine = || {
+            let of = |source: &Source| matches!(source, Source::Payment(id) if id == payment);
+            self.allocations.iter().rev().filter(move |(_, one)| of(&one.source))
+        };
+        for (age, one) in mine().filter(|(_, one)| matches!(one.target, Target::Invoice(_))) {
+            all.push(part(*age, one.target.clone(), one.free()));
+        }
+        let mut spent: BTreeMap<&str, i128> = BTreeMap::new();
+        for (age, one) in mine() {
+            let Target::Retainer(id) = &one.target else { continue };
+            let spent = spent.entry(id).or_default();
+            let left = self.left(id, at) - *spent;
+            let amount =
+                if is_dispute.is_some() { one.free() } else { one.free().min(left).max(0) };
+            let covered = amount.min(left).max(0);
+            *spent += covered;
+            all.push(Part { age: *age, target: one.target.clone(), amount, covered });
+        }
+        all
     }
 
     /// The place where the unapplied money of a client is.
@@ -253,15 +262,12 @@ impl Book {
         system(&format!("sys:unapplied:{client}"), currency)
     }
 
-    /// Refuses an amount of which less is free in an allocation.
-    pub(super) fn is_free(one: &Allocation, amount: i128, currency: &str) -> Result<(), Refusal> {
-        if amount <= one.free() {
+    /// Refuses an amount of which less is free at a target.
+    pub(super) fn is_free((all, free): (i128, i128), amount: i128) -> Result<(), Refusal> {
+        if amount <= free {
             return Ok(());
         }
-        refuse(
-            "exceeds_allocation",
-            json!({ "allocated": shown_money(one.amount, currency),
-                    "free": shown_money(one.free(), currency) }),
-        )
+        let data = json!({ "allocated": number(all), "free": number(free) });
+        refuse("exceeds_allocation", data)
     }
 }

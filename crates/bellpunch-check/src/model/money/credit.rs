@@ -97,7 +97,7 @@ impl Book {
         let (net, tax) = amounts(&nets, &invoice);
         let excess = if releases { net + tax - invoice.due() } else { 0 };
         let plan = self.released(&id, excess);
-        for (one, _) in &plan {
+        for (_, one, _) in &plan {
             if let Some(retainer) = self.retainer_behind(one) {
                 let retainer = self.retainer(&retainer)?;
                 retainer.not_refunded()?;
@@ -111,7 +111,7 @@ impl Book {
         if !releases {
             self.is_due(&id, net + tax)?;
         }
-        let free: i128 = plan.iter().map(|(_, amount)| *amount).sum();
+        let free: i128 = plan.iter().map(|(_, _, amount)| *amount).sum();
         if free < excess {
             return refuse("exceeds_allocation", json!({ "free": invoice.show(free) }));
         }
@@ -135,8 +135,8 @@ impl Book {
             self.receivable(&id, net + tax),
         ];
         let mut payments = Vec::new();
-        for (one, amount) in plan {
-            self.release((&one.source, &one.target), amount);
+        for (age, one, amount) in plan {
+            self.release(age, amount);
             moves.push(self.receivable(&id, -amount));
             moves.push(self.given_back(&one.source, amount));
             if let Source::Payment(payment) = one.source {
@@ -152,15 +152,15 @@ impl Book {
     }
 
     /// Which allocations to an invoice are released, newest first, for as much as is wanted.
-    fn released(&self, invoice: &str, wanted: i128) -> Vec<(Allocation, i128)> {
+    fn released(&self, invoice: &str, wanted: i128) -> Vec<(u64, Allocation, i128)> {
         let target = Target::Invoice(invoice.to_owned());
         let mut left = wanted;
         let mut plan = Vec::new();
-        for one in self.allocations_to(&target).rev() {
+        for (age, one) in self.allocations.iter().rev().filter(|(_, one)| one.target == target) {
             let amount = one.free().min(left);
             if 0 < amount {
                 left -= amount;
-                plan.push((one.clone(), amount));
+                plan.push((*age, one.clone(), amount));
             }
         }
         plan

@@ -17,7 +17,7 @@ use super::budget::Target;
 use super::ledger::{Line, line, system};
 use super::series::Link;
 use super::totals::{Discount, InvoiceLine, Totals};
-use super::value::{Ask, LARGEST, Shown, What, plain, shown_money};
+use super::value::{Ask, LARGEST, Shown, What, number, plain};
 use crate::instant::Nanos;
 use crate::model::fields::{Refusal, field, flag, needed, refuse, senseless, text};
 
@@ -99,7 +99,7 @@ impl Invoice {
 
     /// As a reply shows an amount of it.
     pub(super) fn show(&self, minor: i128) -> Value {
-        shown_money(minor, &self.currency)
+        number(minor)
     }
 }
 
@@ -147,7 +147,7 @@ impl Book {
         if invoice.stage == Stage::Issued {
             return Ok(());
         }
-        refuse("invoice_not_payable", json!({ "status": invoice.status() }))
+        refuse("invoice_not_payable", json!({ "invoice": id, "status": invoice.status() }))
     }
 
     /// Refuses to pay more than is due.
@@ -157,7 +157,7 @@ impl Book {
             return Ok(());
         }
         let due = invoice.show(invoice.due());
-        refuse("exceeds_due", json!({ "balance_due": due }))
+        refuse("exceeds_due", json!({ "invoice": id, "balance_due": due }))
     }
 
     /// What clients owe for an invoice falls by so much.
@@ -406,7 +406,7 @@ impl Book {
             }
             let posted = self.ledger.postings.iter();
             let owed: i128 = posted
-                .filter(|line| line.place.0 == "sys:receivable")
+                .filter(|line| line.place.0.starts_with("sys:receivable:"))
                 .filter(|line| line.about.as_deref() == Some(id))
                 .map(|line| -line.change)
                 .sum();

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::value::{LARGEST, Turn, number, shown_money};
+use super::value::{LARGEST, Turn, number};
 use crate::instant::Nanos;
 use crate::model::fields::{Refusal, record, refuse};
 
@@ -84,9 +84,9 @@ pub(super) fn is_reserved(id: &str) -> bool {
     id.starts_with("sys:")
 }
 
-/// A place of the system.
+/// A place of the system: one for each currency.
 pub(super) fn system(name: &str, currency: &str) -> Place {
-    (name.to_owned(), currency.to_owned())
+    (format!("{name}:{currency}"), currency.to_owned())
 }
 
 /// A line of the system's own commands.
@@ -137,6 +137,7 @@ impl Ledger {
                 None => order.push((&line.place, line.change)),
             }
         }
+        order.sort();
         order
     }
 
@@ -158,8 +159,8 @@ impl Ledger {
         }
         refuse(
             "insufficient_funds",
-            json!({ "account": place.0, "available": shown_money(available, &place.1),
-                    "required": shown_money(required, &place.1) }),
+            json!({ "account": place.0, "available": number(available),
+                    "required": number(required) }),
         )
     }
 
@@ -184,7 +185,7 @@ impl Ledger {
             let side = if line.change < 0 { "debit" } else { "credit" };
             turn.postings.push(json!({
                 "account": line.place.0, "side": side,
-                "amount": shown_money(line.change.abs(), &line.place.1),
+                "amount": number(line.change.abs()),
                 "posted_after": number(after),
             }));
             turn.writes.insert(record("accounts", &[&line.place.0]));

@@ -14,7 +14,7 @@ use super::Book;
 use super::budget::{Part, Share, Target};
 use super::ledger::{line, system};
 use super::retainers::place_of;
-use super::value::{Ask, Money, Shown, What, shown_money};
+use super::value::{Ask, Money, Shown, What, number};
 use crate::instant::Nanos;
 use crate::model::fields::{Refusal, needed, refuse, senseless, shown, text};
 
@@ -73,6 +73,38 @@ fn settles_now(ask: &Ask<'_>) -> Result<bool, Refusal> {
     }
 }
 
+/// Which parts are taken: of those that are named, or of all, the first that are free.
+fn chosen(
+    sources: Option<&[Share]>,
+    (free, wanted): (&[Part], i128),
+) -> Result<Vec<Part>, Refusal> {
+    let Some(sources) = sources else { return Ok(first(free.iter(), wanted)) };
+    let mut parts = Vec::new();
+    for share in sources {
+        let there = || free.iter().filter(|part| part.target == share.target);
+        let all: i128 = there().map(|part| part.amount).sum();
+        if all < share.money.minor {
+            return refuse("exceeds_source", json!({ "free": number(all) }));
+        }
+        parts.extend(first(there(), share.money.minor));
+    }
+    Ok(parts)
+}
+
+/// As much as is wanted, of the first parts that have it.
+fn first<'p>(free: impl Iterator<Item = &'p Part>, wanted: i128) -> Vec<Part> {
+    let mut left = wanted;
+    let mut parts = Vec::new();
+    for part in free {
+        let amount = left.min(part.amount);
+        if 0 < amount {
+            left -= amount;
+            parts.push(Part { amount, covered: part.covered.min(amount), ..part.clone() });
+        }
+    }
+    parts
+}
+
 impl Book {
     pub(super) fn refund_retainer(&mut self, ask: &Ask<'_>) -> Shown {
         let (id, money) = (ask.id()?.to_owned(), ask.maybe("amount")?);
@@ -87,7 +119,7 @@ impl Book {
         let (balance, held) = (self.ledger.posted(&place), self.ledger.held(&place, ask.at));
         let whole = money.is_none();
         if whole && held != 0 {
-            let data = json!({ "held": shown_money(held, &retainer.currency) });
+            let data = json!({ "held": number(held) });
             return refuse("retainer_has_holds", data);
         }
         if balance == 0 {
@@ -101,7 +133,7 @@ impl Book {
 
         // Past here it succeeds.
         let target = Target::Retainer(id.clone());
-        let part = Part { target, amount: money.minor, covered: money.minor };
+        let part = Part { age: 0, target, amount: money.minor, covered: money.minor };
         let refund = Return {
             payment: None,
             retainer: Some(id.clone()),
@@ -142,7 +174,7 @@ impl Book {
         let free = self.free_parts(&id, (ask.at, is_dispute));
         for share in sources.iter().flatten() {
             if share.target != Target::Unapplied
-                && !free.iter().any(|(target, _)| *target == share.target)
+                && !free.iter().any(|part| part.target == share.target)
             {
                 return refuse("source_not_found", json!({}));
             }
@@ -154,7 +186,7 @@ impl Book {
         }
         ask.fits(self.version("payments", &id))?;
         payment.is_completed()?;
-        let all: i128 = free.iter().map(|(_, free)| *free).sum();
+        let all: i128 = free.iter().map(|part| part.amount).sum();
         let listed = sources.as_deref();
         let money = money.unwrap_or_else(|| payment.money(listed.map_or(all, Share::sum)));
         for share in sources.iter().flatten() {
@@ -162,7 +194,7 @@ impl Book {
         }
         money.is_in(&payment.currency)?;
         self.is_free_in_all((&payment, all), (money.minor, is_dispute))?;
-        let parts = self.chosen(listed, (&free, money.minor), ask)?;
+        let parts = chosen(listed, (&free, money.minor))?;
         let number = match is_dispute {
             None => Some(self.take_number(("RFD", None), &name, ask)?),
             Some(()) => None,
@@ -207,37 +239,6 @@ impl Book {
                         "pending": pending }),
             ),
         }
-    }
-
-    /// Which parts are taken: those that are named, or the first that are free.
-    fn chosen(
-        &self,
-        sources: Option<&[Share]>,
-        (free, wanted): (&[(Target, i128)], i128),
-        ask: &Ask<'_>,
-    ) -> Result<Vec<Part>, Refusal> {
-        let mut parts = Vec::new();
-        if let Some(sources) = sources {
-            for share in sources {
-                let of = free.iter().find(|(target, _)| *target == share.target);
-                let free = of.map_or(0, |(_, free)| *free);
-                if free < share.money.minor {
-                    let free = shown_money(free, &share.money.currency);
-                    return refuse("exceeds_source", json!({ "free": free }));
-                }
-                parts.push(self.part(share.target.clone(), share.money.minor, ask.at));
-            }
-            return Ok(parts);
-        }
-        let mut left = wanted;
-        for (target, free) in free {
-            let amount = left.min(*free);
-            if 0 < amount {
-                left -= amount;
-                parts.push(self.part(target.clone(), amount, ask.at));
-            }
-        }
-        Ok(parts)
     }
 
     /// Sets aside what a return will take.
@@ -373,7 +374,7 @@ impl Book {
 
     /// As a reply shows the sources of a return.
     pub(super) fn show_parts(refund: &Return) -> Value {
-        let show = |part: &Part| part.target.show(shown_money(part.amount, &refund.currency));
+        let show = |part: &Part| part.target.show(number(part.amount));
         refund.parts.iter().map(show).collect()
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Book;
 use super::budget::{Source, Target};
 use super::ledger::{Line, Place, line, system};
-use super::value::{Ask, Money, Shown, What, shown_money};
+use super::value::{Ask, Money, Shown, What, number};
 use crate::instant::Nanos;
 use crate::model::fields::{Refusal, field, moment, needed, refuse, senseless, shown, text};
 
@@ -53,7 +53,7 @@ pub(super) struct Consumption {
 
 /// Where the money of a retainer is.
 pub(super) fn place_of(id: &str, currency: &str) -> Place {
-    system(&format!("sys:retainer:{id}"), currency)
+    (format!("sys:retainer:{id}"), currency.to_owned())
 }
 
 const KINDS: [&str; 4] = ["advance", "evergreen", "flat_fee", "security"];
@@ -122,15 +122,15 @@ impl Book {
     pub(super) fn retainer_moved(&mut self, id: &str, before: i128) {
         let balance = self.balance(id);
         let Some(retainer) = self.retainers.get_mut(id) else { return };
-        let (minimum, currency) = (retainer.minimum, retainer.currency.clone());
+        let minimum = retainer.minimum;
         let is_above = 0 < minimum && minimum < balance;
         let fires = retainer.armed && !is_above && 0 < minimum;
         retainer.armed = is_above;
         let top_up = retainer.top_up.clone();
         if fires {
             let data = json!({
-                "retainer": id, "balance": shown_money(balance, &currency),
-                "minimum_balance": shown_money(minimum, &currency), "top_up": top_up,
+                "retainer": id, "balance": number(balance),
+                "minimum_balance": number(minimum), "top_up": top_up,
             });
             self.event("low_balance", data);
         }
@@ -164,6 +164,7 @@ impl Book {
         for money in initial.iter().chain(&minimum) {
             money.is_in(currency)?;
         }
+        let top_up = ask.maybe_zero("top_up")?.map(|money| number(money.minor));
         let number = self.take_number(("RET", None), &id, ask)?;
 
         // Past here it succeeds.
@@ -176,7 +177,7 @@ impl Book {
             number,
             minimum,
             armed: 0 < minimum && minimum < initial,
-            top_up: field(args, "top_up").cloned(),
+            top_up,
             starts_at,
             ends_at,
             refunded_at: None,
@@ -292,7 +293,7 @@ impl Book {
         money.is_in(&retainer.currency)?;
         paid.money(paid.amount).is_in(&retainer.currency)?;
         if money.minor != paid.amount {
-            let data = json!({ "expected": shown_money(paid.amount, &paid.currency) });
+            let data = json!({ "expected": number(paid.amount) });
             return refuse("amount_mismatch", data);
         }
         paid.has_unapplied(money.minor)?;
@@ -328,7 +329,7 @@ impl Book {
         let money = money.unwrap_or_else(|| Money { minor: left, currency: place.1.clone() });
         money.is_in(&retainer.currency)?;
         if left < money.minor || left == 0 {
-            let data = json!({ "restorable": shown_money(left, &retainer.currency) });
+            let data = json!({ "restorable": number(left) });
             return refuse("exceeds_consumption", data);
         }
 
@@ -338,7 +339,7 @@ impl Book {
         let loss = match &consumption.invoice {
             Some(invoice) => {
                 let source = Source::Consumption(name.clone());
-                self.release((&source, &Target::Invoice(invoice.clone())), money.minor);
+                self.release_newest((&source, &Target::Invoice(invoice.clone())), money.minor);
                 self.receivable(invoice, -money.minor)
             }
             None => line(&system("sys:revenue", &place.1), -money.minor),
@@ -362,6 +363,7 @@ impl Book {
         let id = ask.id()?.to_owned();
         ask.needs_version()?;
         let minimum = ask.maybe_zero("minimum_balance")?;
+        let top_up = ask.maybe_zero("top_up")?;
         let ends_at = moment(ask.args, "ends_at")?;
         let retainer = self.retainer(&id)?.clone();
         ask.fits(self.version("retainers", &id))?;
@@ -375,11 +377,12 @@ impl Book {
         }
 
         // Past here it succeeds.
-        let (top_up, metadata) = (field(ask.args, "top_up"), field(ask.args, "metadata"));
+        let metadata = field(ask.args, "metadata");
+        let top_up = top_up.map(|money| number(money.minor));
         self.change_retainer(&id, |retainer| {
             retainer.minimum = minimum.map_or(retainer.minimum, |minimum| minimum.minor);
             retainer.ends_at = ends_at.or(retainer.ends_at);
-            retainer.top_up = top_up.cloned().or_else(|| retainer.top_up.take());
+            retainer.top_up = top_up.or_else(|| retainer.top_up.take());
             retainer.metadata = metadata.cloned().or_else(|| retainer.metadata.take());
         });
         Ok(vec![("retainer", What::Retainer(id))])

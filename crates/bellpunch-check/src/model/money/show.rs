@@ -10,7 +10,7 @@ use super::ledger::End;
 use super::payments::{Payment, Status};
 use super::refunds::Return;
 use super::series::told;
-use super::value::{What, number, shown_money};
+use super::value::{What, number};
 use crate::instant::Nanos;
 use crate::model::fields::{is_undrawn, shown, stated};
 
@@ -51,7 +51,6 @@ impl Book {
 
     fn show_hold(&self, id: &str, _at: Nanos) -> Value {
         let Some(hold) = self.ledger.holds.get(id) else { return Value::Null };
-        let place = self.ledger.place(&hold.account);
         let status = match hold.end {
             None => "open",
             Some(End::Captured(_)) => "captured",
@@ -59,7 +58,7 @@ impl Book {
         };
         let mut told = stated([
             ("account", Some(json!(hold.account))),
-            ("amount", Some(shown_money(hold.amount, &place.1))),
+            ("amount", Some(number(hold.amount))),
             ("expires_at", Some(shown(hold.expires_at))),
             ("status", Some(json!(status))),
             ("ref", hold.about.as_ref().map(|about| json!(about))),
@@ -74,7 +73,7 @@ impl Book {
             json!({
                 "account": line.place.0,
                 "side": if line.change < 0 { "debit" } else { "credit" },
-                "amount": shown_money(line.change.saturating_abs(), &line.place.1),
+                "amount": number(line.change.saturating_abs()),
             })
         });
         let mut told_of = json!({ "lines": lines.collect::<Vec<_>>() });
@@ -86,7 +85,7 @@ impl Book {
 
     fn show_retainer(&self, id: &str, at: Nanos) -> Value {
         let Some(retainer) = self.retainers.get(id) else { return Value::Null };
-        let of = |minor| shown_money(minor, &retainer.currency);
+        let of = |minor| number(minor);
         let balance = self.balance(id);
         let status = if retainer.refunded_at.is_some() {
             "refunded"
@@ -119,13 +118,11 @@ impl Book {
 
     fn show_consumption(&self, id: &str) -> Value {
         let Some(one) = self.consumptions.get(id) else { return Value::Null };
-        let currency = self.retainers.get(&one.retainer).map(|retainer| retainer.currency.clone());
-        let currency = currency.unwrap_or_default();
         let mut told_of = stated([
             ("retainer", Some(json!(one.retainer))),
             ("invoice", one.invoice.as_ref().map(|id| json!(id))),
-            ("amount", Some(shown_money(one.amount, &currency))),
-            ("restored", Some(shown_money(one.restored, &currency))),
+            ("amount", Some(number(one.amount))),
+            ("restored", Some(number(one.restored))),
             ("description", one.description.as_ref().map(|text| json!(text))),
         ]);
         add(&mut told_of, "id", known(id));
@@ -193,7 +190,7 @@ impl Book {
             payment.show(of.map(|one| one.amount).sum())
         };
         let free = self.free_parts(id, (at, None));
-        let refundable: i128 = free.iter().map(|(_, free)| *free).sum();
+        let refundable: i128 = free.iter().map(|part| part.amount).sum();
         let mut told_of = stated([
             ("client", Some(json!(payment.client))),
             ("amount", Some(payment.show(payment.amount))),
@@ -223,7 +220,7 @@ impl Book {
             if is_dispute { refund.status.of_dispute() } else { refund.status.of_refund() };
         let mut told_of = stated([
             ("payment", refund.payment.as_ref().map(|id| json!(id))),
-            ("amount", Some(shown_money(refund.amount, &refund.currency))),
+            ("amount", Some(number(refund.amount))),
             ("status", Some(json!(status))),
             ("external_id", refund.external_id.as_ref().map(|id| json!(id))),
             ("reason", refund.reason.as_ref().map(|text| json!(text))),

@@ -33,14 +33,9 @@ impl Money {
     }
 }
 
-/// A count, as JSON has it.
+/// A count of minor units, as replies show it beside its currency.
 pub(super) fn number(minor: i128) -> Value {
     i64::try_from(minor).map_or(Value::Null, Value::from)
-}
-
-/// An amount, as replies show it.
-pub(super) fn shown_money(minor: i128, currency: &str) -> Value {
-    json!({ "amount": number(minor), "currency": currency })
 }
 
 /// One command, with what it is asked on.

@@ -28,39 +28,39 @@ fn m23_a_void_invoice_keeps_its_number() {
 fn m37_crediting_all_gives_back_the_tax() {
     let mut desk = Desk::usual();
     let invoice = desk.invoice_of("I", json!([line(100_000, 1_500)]));
-    assert_eq!(invoice["total"], sar(115_000));
+    assert_eq!(invoice["total"], json!(115_000));
     let half = desk.ok("invoices.credit", credit("I", 50_000, 1_500));
     assert_eq!(half["credit_note"]["number"], "CRN-202506-0001");
-    assert_eq!(half["credit_note"]["total"], sar(57_500));
-    assert_eq!(half["invoice"]["balance_due"], sar(57_500));
+    assert_eq!(half["credit_note"]["total"], json!(57_500));
+    assert_eq!(half["invoice"]["balance_due"], json!(57_500));
     desk.paid("P", 57_500, json!([to_invoice("I", 57_500)]));
     let told = desk.no("invoices.credit", credit("I", 50_000, 1_500), "exceeds_due");
-    assert_eq!(told["balance_due"], sar(0));
+    assert_eq!(told["balance_due"], json!(0));
     let mut args = credit("I", 50_000, 1_500);
     args["excess"] = json!("unapplied");
     let done = desk.ok("invoices.credit", args);
-    assert_eq!(done["invoice"]["credited"], sar(115_000));
-    assert_eq!(done["invoice"]["amount_paid"], sar(0));
+    assert_eq!(done["invoice"]["credited"], json!(115_000));
+    assert_eq!(done["invoice"]["amount_paid"], json!(0));
     assert_eq!(done["invoice"]["status"], "paid");
-    assert_eq!(done["payments"][0]["unapplied"], sar(57_500));
+    assert_eq!(done["payments"][0]["unapplied"], json!(57_500));
     let told = desk.no("invoices.credit", credit("I", 1, 1_500), "exceeds_invoice");
-    assert_eq!(told["creditable"], sar(0));
+    assert_eq!(told["creditable"], json!(0));
 }
 
 #[test]
 fn m38_tax_is_worked_out_once_and_comes_back_whole() {
     let mut desk = Desk::usual();
     let one = desk.invoice_of("I", json!([line(333, 1_500), line(333, 1_500), line(333, 1_500)]));
-    assert_eq!((&one["vat"], &one["total"]), (&sar(150), &sar(1_149)));
+    assert_eq!((&one["vat"], &one["total"]), (&json!(150), &json!(1_149)));
     for _ in 0..3 {
         let reply = desk.ok("invoices.credit", credit("I", 333, 1_500));
-        assert_eq!(reply["credit_note"]["vat"], sar(50));
+        assert_eq!(reply["credit_note"]["vat"], json!(50));
     }
     let other = desk.invoice_of("J", json!([line(10, 500), line(10, 500), line(10, 500)]));
-    assert_eq!((&other["vat"], &other["total"]), (&sar(2), &sar(32)));
+    assert_eq!((&other["vat"], &other["total"]), (&json!(2), &json!(32)));
     for vat in [1, 0, 1] {
         let reply = desk.ok("invoices.credit", credit("J", 10, 500));
-        assert_eq!(reply["credit_note"]["vat"], sar(vat));
+        assert_eq!(reply["credit_note"]["vat"], json!(vat));
     }
 }
 
@@ -90,7 +90,7 @@ fn m40_written_off_and_back() {
     desk.no("invoices.write_off", json!({ "id": "I", "reason": "x" }), "nothing_due");
     desk.payment("P", 1_000, json!([to_invoice("I", 1_000)]));
     let told = desk.no("payments.complete", json!({ "id": "P" }), "exceeds_due");
-    assert_eq!(told["balance_due"], sar(0));
+    assert_eq!(told["balance_due"], json!(0));
     let back = desk.ok("invoices.reinstate", json!({ "id": "I" }));
     assert_eq!(back["invoice"]["status"], "issued");
     desk.no("invoices.reinstate", json!({ "id": "I" }), "nothing_written_off");
@@ -105,7 +105,7 @@ fn drafts_are_changed_and_discarded() {
                        "lines": [line(10, 0)] });
     assert_eq!(desk.ok("invoices.create", args)["invoice"]["status"], "draft");
     let args = json!({ "id": "I", "if_version": 1, "lines": [line(12, 0)] });
-    assert_eq!(desk.ok("invoices.update", args)["invoice"]["total"], sar(12));
+    assert_eq!(desk.ok("invoices.update", args)["invoice"]["total"], json!(12));
     assert_eq!(desk.ok("invoices.discard", json!({ "id": "I" }))["invoice"]["status"], "discarded");
     desk.no("invoices.issue", json!({ "id": "I" }), "invoice_not_draft");
     let args = json!({ "id": "I", "if_version": 3, "lines": [line(12, 0)] });

@@ -41,7 +41,7 @@ fn m63_held_money_is_not_available() {
     );
     let name = held["hold"]["id"].clone();
     let refused = desk.no("accounts.hold", hold(6_000, 60_000), "insufficient_funds");
-    assert_eq!(refused["available"], sar(4000));
+    assert_eq!(refused["available"], json!(4000));
     let captured =
         desk.ok("accounts.capture", json!({ "hold": name, "amount": sar(4000), "to": "B" }));
     let (a, b) = (&captured["accounts"][0], &captured["accounts"][1]);

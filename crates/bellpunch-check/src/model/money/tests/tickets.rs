@@ -66,7 +66,7 @@ fn t07_two_approvals_do_not_share_a_balance() {
     desk.ok("tickets.approve", json!({ "id": one, "holder": "c1" }));
     let refused =
         desk.no("tickets.approve", json!({ "id": other, "holder": "c1" }), "insufficient_funds");
-    assert_eq!((&refused["available"], &refused["required"]), (&rcn(0), &rcn(10_000)));
+    assert_eq!((&refused["available"], &refused["required"]), (&json!(0), &json!(10_000)));
 }
 
 #[test]
