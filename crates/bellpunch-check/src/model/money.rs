@@ -21,6 +21,7 @@ mod payments;
 mod refunds;
 mod retainers;
 mod series;
+mod settings;
 mod show;
 mod template;
 #[cfg(test)]
@@ -48,6 +49,7 @@ use self::payments::Payment;
 use self::refunds::Return;
 use self::retainers::{Consumption, Retainer};
 use self::series::{Chain, Series};
+use self::settings::Settings;
 pub(super) use self::tickets::Purse;
 use self::value::{Ask, Shown, Turn, What};
 use super::fields::{record, refuse};
@@ -75,7 +77,7 @@ use crate::instant::Nanos;
 /// let gone = send("accounts.debit", json!({"id": "a", "amount": more, "to": "bank"}));
 /// assert!(matches!(gone, Verdict::Rejected { code, .. } if code == "insufficient_funds"));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Book {
     ledger: Ledger,
     series: BTreeMap<String, Series>,
@@ -96,10 +98,39 @@ pub struct Book {
     proposals: BTreeMap<(String, String), Proposal>,
     /// Names of the outside, by kind.
     externals: BTreeMap<(String, String), String>,
+    settings: Settings,
     versions: Versions,
     /// How many commands were accepted.
     turns: usize,
     turn: Turn,
+}
+
+impl Default for Book {
+    /// With the series that every book has, and nothing else.
+    fn default() -> Self {
+        Self {
+            ledger: Ledger::default(),
+            series: series::usual(),
+            chains: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            retainers: BTreeMap::new(),
+            consumptions: BTreeMap::new(),
+            invoices: BTreeMap::new(),
+            notes: BTreeMap::new(),
+            payments: BTreeMap::new(),
+            refunds: BTreeMap::new(),
+            disputes: BTreeMap::new(),
+            allocations: BTreeMap::new(),
+            ages: 0,
+            jobs: BTreeMap::new(),
+            proposals: BTreeMap::new(),
+            externals: BTreeMap::new(),
+            settings: Settings::default(),
+            versions: Versions::new(),
+            turns: 0,
+            turn: Turn::default(),
+        }
+    }
 }
 
 impl Book {
@@ -119,6 +150,10 @@ impl Book {
                 | "chains"
                 | "jobs"
                 | "proposals"
+                | "account_holds"
+                | "consumptions"
+                | "credit_notes"
+                | "book"
         )
     }
 
@@ -148,6 +183,8 @@ impl Book {
             "accounts.close" => self.close_account(ask),
             "transfers.create" => self.create_transfer(ask),
             "transfers.reverse" => self.reverse_transfer(ask),
+            "book.configure" => self.configure_book(ask),
+            "book.read" => Ok(vec![("book", What::Plain(self.show_book()))]),
             "series.define" => self.define_series(ask),
             "series.next" => self.next_number(ask),
             "series.void" => self.void_number(ask),
@@ -208,7 +245,9 @@ impl Book {
         self.turns = self.turns.saturating_add(1);
         let mut reply: Map<String, Value> =
             shown.into_iter().map(|(name, what)| (name.to_owned(), self.show(&what, at))).collect();
-        if !writes.is_empty() {
+        let is_change = !writes.is_empty();
+        let writes = writes.into_iter().filter(|name| Self::states(name)).collect();
+        if is_change {
             reply.insert("postings".to_owned(), Value::Array(postings));
             reply.insert("events".to_owned(), Value::Array(events));
         }
@@ -255,6 +294,11 @@ impl Book {
             "refunds" => (self.refunds.contains_key(&id), "refund", What::Refund),
             "disputes" => (self.disputes.contains_key(&id), "dispute", What::Dispute),
             "jobs" => (self.jobs.contains_key(&id), "job", What::Job),
+            "account_holds" => (self.ledger.holds.contains_key(&id), "hold", What::Hold),
+            "consumptions" => {
+                (self.consumptions.contains_key(&id), "consumption", What::Consumption)
+            }
+            "credit_notes" => (self.notes.contains_key(&id), "credit_note", What::CreditNote),
             _ => return None,
         };
         if is_there {
@@ -269,7 +313,20 @@ impl Book {
         let kind = record.split_once('/').map_or(record, |(kind, _)| kind);
         !matches!(
             kind,
-            "postings" | "transfers" | "numbers" | "allocations" | "journal" | "entries"
+            "postings"
+                | "transfers"
+                | "account_holds"
+                | "allocations"
+                | "external_ids"
+                | "series"
+                | "series_counters"
+                | "numbers"
+                | "numbered_documents"
+                | "chains"
+                | "chain_documents"
+                | "book"
+                | "journal"
+                | "entries"
         )
     }
 

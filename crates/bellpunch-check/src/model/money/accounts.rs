@@ -70,15 +70,14 @@ impl Book {
         self.transfer(ask, all)
     }
 
-    /// `accounts.credit` and `accounts.debit`: a transfer of two lines.
+    /// `accounts.credit` and `accounts.debit`: a transfer of two lines, its own account first.
     pub(super) fn credit_or_debit(&mut self, ask: &Ask<'_>) -> Shown {
         let (id, money) = (ask.id()?.to_owned(), ask.money("amount")?);
         let is_credit = ask.cmd == "accounts.credit";
         let other = needed(ask.args, if is_credit { "from" } else { "to" })?.to_owned();
-        let (from, to) = if is_credit { (other, id) } else { (id, other) };
-        let debit = Asked { account: from, money: money.clone(), is_debit: true };
-        let credit = Asked { account: to, money, is_debit: false };
-        self.transfer(ask, vec![debit, credit])
+        let own = Asked { account: id, money: money.clone(), is_debit: !is_credit };
+        let other = Asked { account: other, money, is_debit: is_credit };
+        self.transfer(ask, vec![own, other])
     }
 
     fn transfer(&mut self, ask: &Ask<'_>, asked: Vec<Asked>) -> Shown {
@@ -103,6 +102,9 @@ impl Book {
         }
         for line in &asked {
             line.money.is_in(&self.account(&line.account)?.currency)?;
+            if let Some(first) = asked.first() {
+                line.money.is_in(&first.money.currency)?;
+            }
         }
         let lines: Vec<Line> = asked
             .iter()
@@ -157,8 +159,8 @@ impl Book {
         }
         self.writes("transfers", &id);
         let names = lines.iter().map(|line| line.place.0.clone()).collect();
-        let reverses = Some(id);
-        let transfer = Transfer { lines, about: None, number: None, at, reverses, reversed: None };
+        let (reverses, about) = (Some(id), old.about);
+        let transfer = Transfer { lines, about, number: None, at, reverses, reversed: None };
         self.ledger.post((&by, transfer), &mut self.turn);
         Ok(vec![("transfer", What::Transfer(by)), ("accounts", accounts(names))])
     }

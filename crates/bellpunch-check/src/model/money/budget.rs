@@ -17,7 +17,7 @@ use super::ledger::{Line, Place, line, system};
 use super::payments::Payment;
 use super::value::{Ask, Money, number};
 use crate::instant::Nanos;
-use crate::model::fields::{Refusal, field, refuse, senseless, text};
+use crate::model::fields::{Refusal, field, record, refuse, senseless, text};
 
 /// Whose money it is.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -193,6 +193,9 @@ impl Book {
                 if let Target::Retainer(id) = target {
                     let place = super::retainers::place_of(id, &currency);
                     self.ledger.set_aside(&place, sign * part.covered);
+                    if 0 < part.covered {
+                        self.turn.writes.insert(record("accounts", &[&place.0]));
+                    }
                     self.change_retainer(id, |_| ());
                 }
             }

@@ -14,12 +14,9 @@ use super::budget::{Share, Source, Target};
 use super::invoices::Stage;
 use super::ledger::{Line, line, system};
 use super::payments::{Payment, Status, few, sums_up};
-use super::value::{Ask, Money, Shown, What};
+use super::value::{Ask, Money, Shown, What, number};
 use crate::instant::Nanos;
 use crate::model::fields::{Refusal, needed, refuse, senseless, text};
-
-/// Two payments of one amount for one invoice this close may be one by mistake.
-const DUPLICATE: Nanos = 600_000_000_000;
 
 impl Book {
     pub(super) fn complete_payment(&mut self, ask: &Ask<'_>) -> Shown {
@@ -82,11 +79,11 @@ impl Book {
         let shown = self.take_shares(&id, taken, ask.at);
         self.ledger.move_money(lines, (ask.at, &mut self.turn));
         let mut reply = vec![("payment", What::Payment(id))];
-        reply.extend(shown);
-        if diverts.is_some() {
-            let diverted = diverted.iter().map(Share::show).collect();
-            reply.push(("diverted", What::Plain(Value::Array(diverted))));
+        if diverted.is_empty() {
+            reply.extend(shown);
         }
+        let diverted = diverted.iter().map(Share::show).collect();
+        reply.push(("diverted", What::Plain(Value::Array(diverted))));
         Ok(reply)
     }
 
@@ -121,11 +118,12 @@ impl Book {
         let other = self.allocations_to(&target).find_map(|one| {
             let Source::Payment(other) = &one.source else { return None };
             let paid = self.payments.get(other)?;
-            let is_close = at < paid.at + DUPLICATE;
+            let is_close = at < paid.at + self.settings.duplicate_window;
             (other != id && one.amount == amount && is_close).then(|| other.clone())
         });
         if let Some(other) = other {
-            let data = json!({ "invoice": invoice, "payment": id, "other": other });
+            let data = json!({ "invoice": invoice, "payment": id, "earlier": other,
+                               "amount": number(amount) });
             self.event("possible_duplicate_payment", data);
         }
     }

@@ -134,7 +134,8 @@ impl Book {
         if is_paid && !was_paid {
             invoice.paid_at = Some(at);
             if invoice.status() == "paid" {
-                self.event("invoice_paid", json!({ "invoice": id }));
+                let paid = invoice.show(invoice.amount_paid);
+                self.event("invoice_paid", json!({ "invoice": id, "amount_paid": paid }));
             }
         } else if !is_paid {
             invoice.paid_at = None;
@@ -346,6 +347,9 @@ impl Book {
         let invoice = self.invoice(&id)?.clone();
         ask.fits(self.version("invoices", &id))?;
         invoice.is_issued()?;
+        if !self.settings.void_allowed {
+            return refuse("void_not_allowed", json!({}));
+        }
         let Invoice { amount_paid, credited, written_off, .. } = invoice;
         if (amount_paid, credited, written_off) != (0, 0, 0) {
             return refuse(

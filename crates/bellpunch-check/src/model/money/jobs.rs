@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Book;
 use super::value::{Ask, Shown, What};
-use crate::model::fields::{Refusal, needed, refuse, stated};
+use crate::model::fields::{Refusal, needed, record, refuse, stated};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Status {
@@ -79,8 +79,7 @@ impl Book {
         (key, proposal): (Key, Proposal),
         job: Job,
     ) -> Vec<(&'static str, What)> {
-        let name = format!("{}/{}", key.0, key.1);
-        self.writes("proposals", &name);
+        self.turn.writes.insert(record("proposals", &[&key.0, &key.1]));
         let mut shown = vec![("proposal", What::Proposal(key.0.clone(), key.1.clone()))];
         shown.extend(self.keep_job(&key.0, job));
         self.proposals.insert(key, proposal);
@@ -123,12 +122,13 @@ impl Book {
         let by = if ask.cmd == "proposals.withdraw" { None } else { Some(needed(ask.args, "by")?) };
         let job = self.job(&key.0)?.clone();
         let Some(proposal) = self.proposal(&key) else {
-            return refuse("proposal_not_found", json!({}));
+            return refuse("proposal_not_found", json!({ "proposer": key.1 }));
         };
         if by.is_some_and(|by| by != job.owner) {
             return refuse("not_job_owner", json!({}));
         }
-        ask.fits(self.version("proposals", &format!("{}/{}", key.0, key.1)))?;
+        let name = record("proposals", &[&key.0, &key.1]);
+        ask.fits(self.versions.get(&name).copied().unwrap_or_default())?;
         if by.is_some() && job.status != Status::Open {
             return refuse(
                 "job_not_open",

@@ -164,15 +164,15 @@ impl Ledger {
         )
     }
 
-    /// Refuses lines after which a balance is beyond the largest.
+    /// Refuses lines of which a posting, one after the other, leaves a balance beyond the largest.
     pub(super) fn bears(&self, lines: &[Line]) -> Result<(), Refusal> {
-        let sum: i128 = lines.iter().map(|line| line.change.max(0)).sum();
-        let beyond = |(place, change): (&Place, i128)| {
-            let after = self.posted(place) + change;
-            !(-LARGEST..=LARGEST).contains(&after)
-        };
-        if LARGEST < sum || Self::changes(lines).into_iter().any(beyond) {
-            return refuse("amount_overflow", json!({}));
+        let mut after: BTreeMap<&Place, i128> = BTreeMap::new();
+        for line in lines {
+            let posted = after.entry(&line.place).or_insert_with(|| self.posted(&line.place));
+            *posted += line.change;
+            if !(-LARGEST..=LARGEST).contains(posted) {
+                return refuse("amount_overflow", json!({}));
+            }
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use super::ledger::{line, system};
 use super::retainers::place_of;
 use super::value::{Ask, Money, Shown, What, number};
 use crate::instant::Nanos;
-use crate::model::fields::{Refusal, needed, refuse, senseless, shown, text};
+use crate::model::fields::{Refusal, needed, record, refuse, senseless, shown, text};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Status {
@@ -249,6 +249,7 @@ impl Book {
                 (None, Target::Retainer(id)) => {
                     let place = self.retainer_place(id);
                     self.ledger.set_aside(&place, part.covered);
+                    self.turn.writes.insert(record("accounts", &[&place.0]));
                     let closing = refund.whole.then(|| name.to_owned());
                     self.change_retainer(id, |retainer| retainer.closing = closing);
                 }
@@ -286,6 +287,7 @@ impl Book {
                 (None, Target::Retainer(id)) => {
                     let place = self.retainer_place(id);
                     self.ledger.set_aside(&place, -part.covered);
+                    self.turn.writes.insert(record("accounts", &[&place.0]));
                     let (whole, at) = (refund.whole, ask.at);
                     self.change_retainer(id, |retainer| {
                         if whole {
@@ -356,7 +358,7 @@ impl Book {
         let Some(refund) = all.get(name) else { return shown };
         let Some(payment) = &refund.payment else {
             let retainer = refund.retainer.clone().unwrap_or_default();
-            shown.push(("retainer", What::Retainer(retainer)));
+            shown.push(("retainers", What::All(vec![What::Retainer(retainer)])));
             return shown;
         };
         shown.push(("payment", What::Payment(payment.clone())));

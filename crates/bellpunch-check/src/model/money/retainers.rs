@@ -26,7 +26,7 @@ pub(super) struct Retainer {
     pub(super) minimum: i128,
     pub(super) armed: bool,
     pub(super) top_up: Option<Value>,
-    pub(super) starts_at: Nanos,
+    pub(super) starts_at: Option<Nanos>,
     pub(super) ends_at: Option<Nanos>,
     pub(super) refunded_at: Option<Nanos>,
     /// The whole refund that is pending.
@@ -157,8 +157,7 @@ impl Book {
         }
         self.series_is("RET")?;
         self.is_active(client)?;
-        let starts_at = starts_at.unwrap_or(ask.at);
-        if ends_at.is_some_and(|ends_at| ends_at <= starts_at.max(ask.at)) {
+        if ends_at.is_some_and(|ends_at| ends_at <= starts_at.unwrap_or(ask.at).max(ask.at)) {
             return refuse("expiry_not_later", json!({}));
         }
         for money in initial.iter().chain(&minimum) {
@@ -219,9 +218,8 @@ impl Book {
         if let Some(invoice) = &invoice {
             self.is_payable(invoice)?;
         }
-        if ask.at < retainer.starts_at {
-            let data = json!({ "starts_at": shown(retainer.starts_at) });
-            return refuse("retainer_not_started", data);
+        if let Some(starts_at) = retainer.starts_at.filter(|starts_at| ask.at < *starts_at) {
+            return refuse("retainer_not_started", json!({ "starts_at": shown(starts_at) }));
         }
         money.is_in(&retainer.currency)?;
         if let Some(invoice) = &invoice {
@@ -369,7 +367,9 @@ impl Book {
         ask.fits(self.version("retainers", &id))?;
         retainer.not_refunded()?;
         retainer.not_expired(ask.at)?;
-        if ends_at.is_some_and(|ends_at| ends_at <= retainer.starts_at.max(ask.at)) {
+        if ends_at
+            .is_some_and(|ends_at| ends_at <= retainer.starts_at.unwrap_or(ask.at).max(ask.at))
+        {
             return refuse("expiry_not_later", json!({}));
         }
         if let Some(minimum) = &minimum {

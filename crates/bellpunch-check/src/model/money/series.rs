@@ -29,6 +29,8 @@ enum Class {
 /// A series.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Series {
+    /// Whether the book defined it itself.
+    own: bool,
     template: Template,
     class: Class,
     zone: TimeZone,
@@ -80,8 +82,38 @@ pub(super) struct Link {
     pub(super) previous: Option<String>,
 }
 
+/// The series that every book has until it defines its own of that name.
+pub(super) fn usual() -> BTreeMap<String, Series> {
+    let all = [
+        ("PAY", "PAY-{YYYY}-{N:4}"),
+        ("RET", "RET-{YYYY}-{N:4}"),
+        ("CLT", "CLT-{YYYY}-{N:4}"),
+        ("INV", "INV-{YYYY}{MM}-{N:4}"),
+        ("CRN", "CRN-{YYYY}{MM}-{N:4}"),
+        ("RFD", "RFD-{YYYY}{MM}-{N:4}"),
+        ("TXN", "TXN-{YYYY}{MM}-{N:5}"),
+    ];
+    let made = all.into_iter().filter_map(|(name, template)| {
+        let series = Series {
+            own: false,
+            template: Template::read(template)?,
+            class: if name == "TXN" { Class::Unique } else { Class::Gapless },
+            zone: TimeZone::UTC,
+            scoped: name == "CLT",
+            start: 1,
+            refuses: false,
+            chain: None,
+            counters: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+        };
+        Some((name.to_owned(), series))
+    });
+    made.collect()
+}
+
 /// A zone by its name or its offset.
-fn zone(name: &str) -> Option<TimeZone> {
+pub(super) fn zone(name: &str) -> Option<TimeZone> {
     let offset = || {
         let sign = if name.starts_with('-') { -1 } else { 1 };
         let (hours, minutes) = name.strip_prefix(['+', '-'])?.split_once(':')?;
@@ -121,14 +153,12 @@ impl Book {
             Some(_) => return senseless("overflow"),
         };
         let start = field(ask.args, "start").and_then(Value::as_u64).unwrap_or(1);
-        if self.series.contains_key(&name) {
-            return refuse("series_exists", json!({ "id": name }));
-        }
         let chain = text(ask.args, "chain").map(str::to_owned);
         if let Some(chain) = chain.as_ref().filter(|chain| !self.chains.contains_key(*chain)) {
-            return refuse("chain_not_found", json!({ "id": chain }));
+            return refuse("chain_not_found", json!({ "name": chain }));
         }
-        let series = Series {
+        let mut series = Series {
+            own: true,
             template,
             class,
             zone,
@@ -140,9 +170,22 @@ impl Book {
             documents: BTreeMap::new(),
             numbers: BTreeMap::new(),
         };
+        if let Some(there) = self.series.get(&name) {
+            // All but what happens past the width is fixed.
+            let is_same = there.template == series.template
+                && (there.class, there.scoped) == (series.class, series.scoped)
+                && (there.start, &there.chain) == (series.start, &series.chain)
+                && there.zone == series.zone;
+            if there.own && !is_same {
+                return refuse("series_exists", json!({ "id": name }));
+            }
+            series.counters = there.counters.clone();
+            series.documents = there.documents.clone();
+            series.numbers = there.numbers.clone();
+        }
         self.series.insert(name.clone(), series);
         self.writes("series", &name);
-        Ok(vec![("series", What::Plain(json!({ "name": name })))])
+        Ok(vec![("series", What::Plain(json!({ "id": name })))])
     }
 
     pub(super) fn define_chain(&mut self, ask: &Ask<'_>) -> Shown {
@@ -158,7 +201,7 @@ impl Book {
         }
         self.chains.insert(name.clone(), Chain { genesis, auto, links: Vec::new() });
         self.writes("chains", &name);
-        Ok(vec![("chain", What::Plain(json!({ "name": name })))])
+        Ok(vec![("chain", What::Plain(json!({ "id": name })))])
     }
 
     pub(super) fn seal_chain(&mut self, ask: &Ask<'_>) -> Shown {
@@ -169,7 +212,7 @@ impl Book {
             chain.links.iter_mut().map(move |link| (name, auto, link))
         });
         let Some((name, auto, (_, sealed))) = links.find(|(_, _, link)| link.0 == document) else {
-            return refuse("document_not_found", json!({ "id": document }));
+            return refuse("document_not_found", json!({ "document": document }));
         };
         if auto {
             return refuse("already_sealed", json!({}));
@@ -186,7 +229,7 @@ impl Book {
     pub(super) fn series_is(&self, name: &str) -> Result<(), Refusal> {
         match self.series.get(name) {
             Some(_) => Ok(()),
-            None => refuse("series_not_found", json!({ "id": name })),
+            None => refuse("series_not_found", json!({ "name": name })),
         }
     }
 
@@ -212,7 +255,7 @@ impl Book {
         ask: &Ask<'_>,
     ) -> Result<String, Refusal> {
         let Some(series) = self.series.get_mut(name) else {
-            return refuse("series_not_found", json!({ "id": name }));
+            return refuse("series_not_found", json!({ "name": name }));
         };
         let scope = match scope.filter(|_| series.scoped) {
             None if series.scoped => return refuse("scope_required", json!({})),
@@ -249,7 +292,7 @@ impl Book {
         // Eight tenths of all that have so many digits.
         let full = most.and_then(|most| most.checked_div(10)?.checked_mul(8));
         if full.is_some_and(|full| before.unwrap_or_default() < full && full <= value) {
-            self.event("series_nearly_full", json!({ "series": name }));
+            self.event("series_nearly_full", json!({ "series": name, "last": value }));
         }
         Ok(number)
     }
@@ -284,7 +327,11 @@ impl Book {
             }
             series.documents.insert(key, number.clone());
         }
-        Ok(told(&number).map(|number| ("number", What::Plain(number))).into_iter().collect())
+        let number = told(&number);
+        Ok(number
+            .map(|number| ("number", What::Plain(json!({ "number": number }))))
+            .into_iter()
+            .collect())
     }
 
     pub(super) fn void_number(&mut self, ask: &Ask<'_>) -> Shown {
@@ -294,7 +341,7 @@ impl Book {
         let Some(series) = self.series.get_mut(name) else { return senseless("name") };
         let place = (scope.unwrap_or_default().to_owned(), number.to_owned());
         let Some(kept) = series.numbers.get_mut(&place) else {
-            return refuse("number_not_found", json!({ "id": number }));
+            return refuse("number_not_found", json!({ "number": number }));
         };
         if !kept.foreign {
             return refuse("number_in_use", json!({ "document": kept.document }));
@@ -365,6 +412,15 @@ impl Book {
             }
         }
         Ok(())
+    }
+}
+
+impl Series {
+    /// A series that the book did not define is in the book's place.
+    pub(super) fn moves_to(&mut self, zone: &TimeZone) {
+        if !self.own {
+            self.zone = zone.clone();
+        }
     }
 }
 

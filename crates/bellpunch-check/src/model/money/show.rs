@@ -49,9 +49,10 @@ impl Book {
         })
     }
 
-    fn show_hold(&self, id: &str, _at: Nanos) -> Value {
+    fn show_hold(&self, id: &str, at: Nanos) -> Value {
         let Some(hold) = self.ledger.holds.get(id) else { return Value::Null };
         let status = match hold.end {
+            None if hold.expires_at <= at => "expired",
             None => "open",
             Some(End::Captured(_)) => "captured",
             Some(End::Voided(_)) => "voided",
@@ -106,7 +107,7 @@ impl Book {
             ("minimum_balance", Some(of(retainer.minimum))),
             ("alert_armed", Some(json!(retainer.armed))),
             ("top_up", retainer.top_up.clone()),
-            ("starts_at", Some(shown(retainer.starts_at))),
+            ("starts_at", retainer.starts_at.map(shown)),
             ("ends_at", retainer.ends_at.map(shown)),
             ("status", Some(json!(status))),
             ("metadata", retainer.metadata.clone()),
@@ -148,9 +149,11 @@ impl Book {
             ("due_on", Some(json!(invoice.due_on))),
             ("version", Some(json!(self.version("invoices", id)))),
         ]);
+        if invoice.stage == super::invoices::Stage::Issued {
+            add(&mut told_of, "balance_due", Some(invoice.show(due)));
+        }
         if invoice.issued_at.is_some() {
             let issued = stated([
-                ("balance_due", Some(invoice.show(due))),
                 ("issue_date", invoice.issue_date.as_ref().map(|on| json!(on))),
                 ("issued_at", invoice.issued_at.map(shown)),
                 ("sent_at", invoice.sent_at.map(shown)),

@@ -132,8 +132,8 @@ fn m11_a_retainer_that_closes_takes_nothing() {
     desk.no("retainers.replenish", of("R", 1), "retainer_closing");
     let id = json!({ "id": later["refund"]["id"] });
     let failed = desk.ok("refunds.fail", id.clone());
-    assert_eq!(failed["retainer"]["available"], json!(10_000));
-    assert_eq!(failed["retainer"]["status"], "active");
+    assert_eq!(failed["retainers"][0]["available"], json!(10_000));
+    assert_eq!(failed["retainers"][0]["status"], "active");
     desk.no("refunds.complete", id, "refund_not_pending");
 }
 
