@@ -196,7 +196,6 @@ impl Book {
                     if 0 < part.covered {
                         self.turn.writes.insert(record("accounts", &[&place.0]));
                     }
-                    self.change_retainer(id, |_| ());
                 }
             }
         }

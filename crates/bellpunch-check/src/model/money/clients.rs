@@ -82,9 +82,6 @@ impl Book {
         let taken = external
             .and_then(|external| self.externals.get(&(kind.to_owned(), external.to_owned())));
         match taken.filter(|id| *id != of) {
-            Some(id) if kind == "payments" => {
-                refuse("external_id_in_use", json!({ "payment": id }))
-            }
             Some(id) => refuse("external_id_in_use", json!({ "id": id })),
             None => Ok(()),
         }

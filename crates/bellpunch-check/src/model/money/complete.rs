@@ -115,7 +115,7 @@ impl Book {
     /// Another payment of the same amount for the same invoice, a short while ago.
     fn warn_of_duplicate(&mut self, (id, invoice): (&str, &str), amount: i128, at: Nanos) {
         let target = Target::Invoice(invoice.to_owned());
-        let other = self.allocations_to(&target).find_map(|one| {
+        let other = self.allocations_to(&target).rev().find_map(|one| {
             let Source::Payment(other) = &one.source else { return None };
             let paid = self.payments.get(other)?;
             let is_close = at < paid.at + self.settings.duplicate_window;
@@ -200,10 +200,11 @@ impl Book {
             lines.push(match &share.target {
                 Target::Invoice(id) => self.receivable(id, share.money.minor),
                 Target::Retainer(id) => line(&self.retainer_place(id), share.money.minor),
-                Target::Unapplied => line(&payment.unapplied_place(), share.money.minor),
+                Target::Unapplied => continue,
             });
         }
-        lines.push(line(&payment.unapplied_place(), diverted));
+        let rest = unapplied_in(taken) + diverted;
+        lines.push(line(&payment.unapplied_place(), rest));
         lines
     }
 
@@ -249,7 +250,7 @@ impl Book {
         self.writes("payments", &name);
         self.take_shares(&name, vec![share], ask.at);
         self.ledger.move_money(lines, (ask.at, &mut self.turn));
-        Ok(vec![("payment", What::Payment(name)), ("invoice", What::Invoice(id))])
+        Ok(vec![("payment", What::Payment(name)), ("invoices", What::All(vec![What::Invoice(id)]))])
     }
 }
 

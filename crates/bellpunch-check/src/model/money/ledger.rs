@@ -137,7 +137,6 @@ impl Ledger {
                 None => order.push((&line.place, line.change)),
             }
         }
-        order.sort();
         order
     }
 

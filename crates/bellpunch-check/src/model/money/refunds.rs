@@ -288,6 +288,10 @@ impl Book {
                     let place = self.retainer_place(id);
                     self.ledger.set_aside(&place, -part.covered);
                     self.turn.writes.insert(record("accounts", &[&place.0]));
+                    lines.push(line(&place, -part.amount));
+                    if !refund.whole && !succeeded {
+                        continue;
+                    }
                     let (whole, at) = (refund.whole, ask.at);
                     self.change_retainer(id, |retainer| {
                         if whole {
@@ -300,7 +304,6 @@ impl Book {
                             retainer.paid_back += part.amount;
                         }
                     });
-                    lines.push(line(&place, -part.amount));
                 }
                 (None, Target::Invoice(_) | Target::Unapplied) => {}
             }
