@@ -104,6 +104,10 @@ pub(crate) fn engine(name: &str) -> String {
             let version = version.split_whitespace().find_map(|word| word.strip_prefix("v="));
             format!("Redis {}, `appendfsync always`", version.unwrap_or_default())
         }
+        "book" => {
+            let version = says("psql", &["--version"]).replace("psql (PostgreSQL)", "PostgreSQL");
+            format!("SQLite {}, `synchronous = full`; {version}", rusqlite::version())
+        }
         _ => format!("SQLite {}, `journal_mode = wal`, `synchronous = full`", rusqlite::version()),
     }
 }

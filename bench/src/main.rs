@@ -11,6 +11,7 @@
     reason = "a measurement reads the clock, starts programs and writes its page"
 )]
 
+mod book;
 mod callers;
 mod disk;
 mod figures;
@@ -25,10 +26,15 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+/// That of the binary `bellpunch`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An engine that is measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Part {
     Disk,
+    Book,
     Postgres,
     Redis,
 }
@@ -77,13 +83,14 @@ fn main() -> ExitCode {
     let (round, like) = (Duration::from_secs(seconds), arguments.like.clone());
     let rest = Duration::from_millis(arguments.rest);
     let effort = &Effort { rounds, round, rest, like };
-    for part in [Part::Disk, Part::Postgres, Part::Redis] {
+    for part in [Part::Disk, Part::Book, Part::Postgres, Part::Redis] {
         if arguments.only.is_some_and(|only| only != part) {
             continue;
         }
         let before = machine::load();
         let (name, contests) = match part {
             Part::Disk => ("disk", disk::measure(effort)),
+            Part::Book => ("book", book::measure(effort)),
             Part::Postgres => ("postgres", postgres::measure(effort)),
             Part::Redis => ("redis", redis::measure(effort)),
         };

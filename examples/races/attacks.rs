@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::Row;
+use crate::billing;
 use crate::client::{Client, Fault, connect};
 use crate::twins::now_ms;
 
@@ -17,26 +18,28 @@ const CONNECTIONS: usize = 64;
 /// Runs every attack, naive twin first.
 pub(crate) async fn all(naive: SocketAddr, bellpunch: SocketAddr) -> Result<Vec<Row>, Fault> {
     let targets = (Target::Naive(naive), Target::Bellpunch(bellpunch));
-    Ok(vec![
+    let mut rows = vec![
         token_quota(targets).await?,
         session_twice(targets).await?,
         session_late(targets).await?,
         rate_limit(targets).await?,
         uploads_in_flight(targets).await?,
         upload_swapped(targets).await?,
-    ])
+    ];
+    rows.extend(billing::all(targets).await?);
+    Ok(rows)
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Target {
+pub(crate) enum Target {
     Naive(SocketAddr),
     Bellpunch(SocketAddr),
 }
 
-type Targets = (Target, Target);
+pub(crate) type Targets = (Target, Target);
 
 impl Target {
-    const fn address(self) -> SocketAddr {
+    pub(crate) const fn address(self) -> SocketAddr {
         match self {
             Self::Naive(address) | Self::Bellpunch(address) => address,
         }
@@ -53,7 +56,12 @@ impl Target {
     }
 
     /// Fires one request many times over many connections; counts the 2xx.
-    async fn fire(self, count: usize, request: (&str, &str), body: Value) -> Result<usize, Fault> {
+    pub(crate) async fn fire(
+        self,
+        count: usize,
+        request: (&str, &str),
+        body: Value,
+    ) -> Result<usize, Fault> {
         let path = match self {
             Self::Naive(_) => request.0,
             Self::Bellpunch(_) => request.1,

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -12,6 +13,9 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 pub(crate) type Fault = Box<dyn Error + Send + Sync>;
+
+/// Keys that were given so far.
+static KEYS: AtomicU64 = AtomicU64::new(0);
 
 /// A warm connection to one server.
 #[derive(Debug)]
@@ -53,6 +57,11 @@ impl Client {
         (content_type, body): (&str, Bytes),
     ) -> Result<(u16, Bytes), Fault> {
         let mut request = Request::builder().method(&method).uri(path).header("host", &self.host);
+        if path.starts_with("/v1/book/") {
+            // Where money moves, each call names its intent.
+            let key = KEYS.fetch_add(1, Ordering::Relaxed);
+            request = request.header("idempotency-key", format!("race-{key}"));
+        }
         if method != Method::GET {
             request = request.header("content-type", content_type);
         }

@@ -1,5 +1,5 @@
 //! The races that real findings describe, run against naive twins and against Bellpunch: a token
-//! quota, a redemption session, a rate limiter, uploads.
+//! quota, a redemption session, a rate limiter, uploads, a billing backend.
 //!
 //! Starts, on loopback, deliberately naive services (read, decide, write in three steps) and the
 //! real `bellpunch` binary on its disk store, fires the same attacks at both over HTTP, and prints
@@ -21,6 +21,7 @@
 )]
 
 mod attacks;
+mod billing;
 mod client;
 mod process;
 mod twins;

@@ -76,6 +76,11 @@ async fn serve(
         ["limits", key, "check"] => check(&store, key).await,
         ["uploads", id, "upload"] => upload(&store, id, &body).await,
         ["uploads", id, "complete"] => complete(&store, id).await,
+        ["retainers", id, "consume"] => consume(&store, id, &body).await,
+        ["retainers", id, "replenish"] => replenish(&store, id, &body).await,
+        ["payments", id, "complete"] => complete_payment(&store, id, &body).await,
+        ["payments", id, "refund"] => refund(&store, id, &body).await,
+        ["documents"] => number(&store).await,
         _ => (404, Value::Null),
     };
     let mut response = Response::new(Full::new(Bytes::from(reply.to_string())));
@@ -152,6 +157,71 @@ async fn complete(store: &Store, id: &str) -> (u16, Value) {
     store.write(&key, transfer).await;
     let _ = use_token(store, &token).await;
     (200, json!({ "payload": payload }))
+}
+
+/// The retainer: the balance is read, compared, and written back.
+async fn consume(store: &Store, id: &str, body: &Value) -> (u16, Value) {
+    let key = format!("retainers/{id}");
+    let balance = store.read(&key).await["balance"].as_u64().unwrap_or_default();
+    let Some(left) = balance.checked_sub(body["amount"].as_u64().unwrap_or_default()) else {
+        return (409, Value::Null);
+    };
+    store.write(&key, json!({ "balance": left })).await;
+    (200, Value::Null)
+}
+
+/// The payment: its status is read, the invoice is credited, the status is written.
+async fn complete_payment(store: &Store, id: &str, body: &Value) -> (u16, Value) {
+    let key = format!("payments/{id}");
+    let mut payment = store.read(&key).await;
+    if payment["status"] == "completed" {
+        return (409, Value::Null);
+    }
+    let invoice = format!("invoices/{}", body["invoice"].as_str().unwrap_or_default());
+    let mut credited = store.read(&invoice).await;
+    let amount = payment["amount"].as_u64().unwrap_or_default();
+    credited["paid"] = json!(credited["paid"].as_u64().unwrap_or_default() + amount);
+    store.write(&invoice, credited).await;
+    payment["status"] = json!("completed");
+    store.write(&key, payment).await;
+    (200, Value::Null)
+}
+
+/// The refund: what was refunded is read, compared, and written back.
+async fn refund(store: &Store, id: &str, body: &Value) -> (u16, Value) {
+    let key = format!("payments/{id}");
+    let mut payment = store.read(&key).await;
+    let asked = body["amount"].as_u64().unwrap_or_default();
+    let refunded = payment["refunded"].as_u64().unwrap_or_default() + asked;
+    if payment["amount"].as_u64().unwrap_or_default() < refunded {
+        return (409, Value::Null);
+    }
+    payment["refunded"] = json!(refunded);
+    store.write(&key, payment).await;
+    (200, Value::Null)
+}
+
+/// The number: how many there are, and one.
+async fn number(store: &Store) -> (u16, Value) {
+    let count = store.read("documents").await["count"].as_u64().unwrap_or_default();
+    store.write("documents", json!({ "count": count + 1 })).await;
+    (200, json!({ "number": format!("DOC-{:04}", count + 1) }))
+}
+
+/// The retainer is credited with a payment, if it was not before; that it was is noted afterwards.
+async fn replenish(store: &Store, id: &str, body: &Value) -> (u16, Value) {
+    let payment = format!("payments/{}", body["payment"].as_str().unwrap_or_default());
+    let mut paid = store.read(&payment).await;
+    if paid["credited"] == true {
+        return (409, Value::Null);
+    }
+    let key = format!("retainers/{id}");
+    let balance = store.read(&key).await["balance"].as_u64().unwrap_or_default();
+    let amount = paid["amount"].as_u64().unwrap_or_default();
+    store.write(&key, json!({ "balance": balance + amount })).await;
+    paid["credited"] = json!(true);
+    store.write(&payment, paid).await;
+    (200, Value::Null)
 }
 
 pub(crate) fn now_ms() -> u64 {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use bellpunch::store::Risk;
 use bellpunch::{EngineConfig, Partition};
-use bellpunch_server::{Config, Size, Span};
+use bellpunch_server::{Config, Size, Span, Webhook, WebhookConfig, WebhookFiles};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -190,6 +190,25 @@ impl Settings {
         serde_json::Value::Object(each.collect())
     }
 
+    /// The webhooks, with what is in the files that they name.
+    pub(crate) fn webhooks(&self) -> Result<Vec<Webhook>, Failure> {
+        let security = &self.server.security;
+        let one = |config: &WebhookConfig| {
+            let secret = read_text(Path::new(&config.secret_file)).map_err(|failure| {
+                Failure::usage(format!("webhook {:?}: secret_file: {failure}", config.name))
+            })?;
+            let roots = match config.root_certificates.as_str() {
+                "" => None,
+                path => Some(read_text(Path::new(path))?),
+            };
+            let root_certificates = roots.as_ref().map(String::as_bytes);
+            let files = WebhookFiles { secret: &secret, root_certificates };
+            let webhook = Webhook::new(config, files, security);
+            webhook.map_err(|error| Failure::usage(error.to_string()))
+        };
+        self.server.webhook.iter().map(one).collect()
+    }
+
     /// The partitions that have a journal from now on.
     fn journaled(&self) -> Result<BTreeSet<Partition>, Failure> {
         let names = self.server.journal.partitions.iter();
@@ -360,7 +379,10 @@ impl Layers {
         self.one_url()?;
         let mut table = Table::new();
         for (key, (value, _)) in &self.0 {
-            let (section, name) = key.split_once('.').unwrap_or(("", key));
+            let Some((section, name)) = key.split_once('.') else {
+                table.insert(key.clone(), value.clone());
+                continue;
+            };
             let section =
                 table.entry(section.to_owned()).or_insert_with(|| Value::Table(Table::new()));
             if let Value::Table(section) = section {

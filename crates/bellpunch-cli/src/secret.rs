@@ -48,10 +48,22 @@ fn is_secret(name: &str) -> bool {
 
 /// A setting's value as it may be shown.
 pub(crate) fn of_setting(key: &str, value: &Value) -> Value {
-    match value.as_str() {
-        Some(url) if key == "store.url" => Value::String(redacted(url)),
-        Some(_) | None => value.clone(),
+    match (key, value.as_str(), value.as_array()) {
+        ("store.url", Some(url), _) => Value::String(redacted(url)),
+        ("webhook", _, Some(webhooks)) => Value::Array(webhooks.iter().map(of_webhook).collect()),
+        _ => value.clone(),
     }
+}
+
+/// A webhook without what is behind the host of its URL: whoever knows that may post there.
+fn of_webhook(webhook: &Value) -> Value {
+    let mut shown = webhook.clone();
+    if let Some(Value::String(url)) = shown.get_mut("url") {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let host = rest.split(['/', '?']).next().unwrap_or_default();
+        *url = format!("{scheme}://{host}/{HIDDEN}");
+    }
+    shown
 }
 
 /// A message about a store, without the password of its URL, should whoever wrote it have told it.

@@ -35,6 +35,7 @@ pub(crate) fn run(args: &ServeArgs, form: Form) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let engine_config = settings.engine_config()?;
+    let webhooks = settings.webhooks()?;
     let runtime = runtime()?;
     let (opened, blobs) = runtime.block_on(open(&settings))?;
     if args.check {
@@ -55,9 +56,10 @@ pub(crate) fn run(args: &ServeArgs, form: Form) -> Result<ExitCode, Failure> {
             .map_err(|cause| Failure::could_not_run(format!("http.listen = {listen}: {cause}")))?;
         let stop = stopped()?;
         outlive_full_files();
-        let components = Components { engine, blobs, listener };
+        let components = Components { engine, blobs, listener, webhooks };
         match bellpunch_server::serve(settings.server.clone(), components, stop).await {
             Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(error @ ServeError::Webhooks(_)) => Err(Failure::usage(error.to_string())),
             Err(error @ ServeError::Unsafe(_)) => Err(Failure::unsafe_to_run(error.to_string())),
             Err(error) => Err(Failure::could_not_run(error.to_string())),
         }

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::{Draft, Rejection, Timestamp, ValueError, Version};
 
@@ -178,6 +179,8 @@ impl<C: Command> AnyCommand for C {
 pub trait AnyReply: fmt::Debug + Send {
     /// The reply as JSON.
     fn to_json(&self) -> Value;
+    /// The reply as JSON text, to be stored.
+    fn to_raw(&self) -> Box<RawValue>;
     /// The reply, to be downcast.
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
 }
@@ -185,6 +188,11 @@ pub trait AnyReply: fmt::Debug + Send {
 impl<R: Serialize + fmt::Debug + Send + 'static> AnyReply for R {
     fn to_json(&self) -> Value {
         serde_json::to_value(self).expect("a reply is plain data with names for keys")
+    }
+
+    fn to_raw(&self) -> Box<RawValue> {
+        let raw = serde_json::value::to_raw_value(self);
+        raw.expect("a reply is plain data with names for keys")
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {

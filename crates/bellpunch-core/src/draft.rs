@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::view::SeenError;
+use crate::record::Sealed;
+use crate::view::{Place, SeenError, open};
 use crate::{
     AnyRecord, DecodeError, Due, Key, PendingWrite, Record, RecordId, RecordKey, Timestamp,
     Version, View,
@@ -41,15 +42,52 @@ struct Written {
     fresh: bool,
 }
 
+impl Written {
+    fn version(&self) -> Version {
+        self.base.plus(self.rises)
+    }
+
+    fn seen<R: Record>(&self) -> (Version, Option<Arc<R>>) {
+        let value = self.change.value();
+        let value = value.map(|value| open(&value).expect("what was just written can be read"));
+        (self.version(), value)
+    }
+
+    fn rise(&mut self, change: Change) -> Version {
+        if !self.fresh {
+            self.fresh = true;
+            self.rises = self.rises.saturating_add(1);
+        }
+        self.change = change;
+        self.version()
+    }
+}
+
+/// A record of the view that the decision rests on, or writes.
+#[derive(Debug)]
+struct Touch {
+    place: Place,
+    /// The version it was read at.
+    read: Option<Version>,
+    written: Option<Written>,
+}
+
 /// The records of a partition as one command sees them, and what it writes.
 #[derive(Debug)]
 pub struct Draft<'v> {
     view: &'v mut View,
+    /// Its name in the view, which knows where in `touched` each record is.
+    number: u64,
     entropy: u128,
     drawn: u64,
+    /// The command that is being decided has asked for its place in the journal.
+    placed: bool,
     events: Vec<serde_json::Value>,
-    reads: BTreeMap<RecordKey, Version>,
-    writes: BTreeMap<RecordKey, Written>,
+    touched: Vec<Touch>,
+    /// Where in `touched` those are that the command that is being decided wrote.
+    fresh: Vec<usize>,
+    /// What was written of records that are missing.
+    unread: BTreeMap<RecordKey, Written>,
     missing: BTreeSet<RecordKey>,
     questions: BTreeSet<Due>,
     now: Timestamp,
@@ -67,13 +105,17 @@ impl<'v> Draft<'v> {
     /// A draft for a decision at `now`. A record that is newer reads as absent, like one that is
     /// not loaded: the answer is thrown away, so no rule sees what is in its future.
     pub(crate) fn at(view: &'v mut View, now: Timestamp) -> Self {
+        let number = view.begin_draft();
         Self {
             view,
+            number,
             entropy: 0,
             drawn: 0,
+            placed: false,
             events: Vec::new(),
-            reads: BTreeMap::new(),
-            writes: BTreeMap::new(),
+            touched: Vec::new(),
+            fresh: Vec::new(),
+            unread: BTreeMap::new(),
             missing: BTreeSet::new(),
             questions: BTreeSet::new(),
             now,
@@ -87,52 +129,68 @@ impl<'v> Draft<'v> {
     pub(crate) fn begin(&mut self, entropy: u128) {
         self.entropy = entropy;
         self.drawn = 0;
+        self.placed = false;
         self.events.clear();
-        for written in self.writes.values_mut() {
+        for at in self.fresh.drain(..) {
+            let touch = self.touched.get_mut(at).and_then(|touch| touch.written.as_mut());
+            touch.expect("what is fresh was written").fresh = false;
+        }
+        for written in self.unread.values_mut() {
             written.fresh = false;
         }
     }
 
     /// The record with this id, as all commands before this one left it. `None` if there is none.
     pub fn get<R: Record>(&mut self, id: &RecordId) -> Option<Arc<R>> {
-        let key = R::key(id);
-        self.look::<R>(&key)?.1
+        self.look::<R>(id)?.1
     }
 
     /// The version of a record: 0 if it never was, and kept over a delete.
     pub fn version<R: Record>(&mut self, id: &RecordId) -> Version {
-        let key = R::key(id);
-        self.look::<R>(&key).map_or(Version::ABSENT, |(version, _)| version)
+        self.look::<R>(id).map_or(Version::ABSENT, |(version, _)| version)
     }
 
-    fn look<R: Record>(&mut self, key: &RecordKey) -> Option<(Version, Option<Arc<R>>)> {
-        if let Some(written) = self.writes.get(key) {
-            let value = written
-                .change
-                .value()
-                .map(|value| value.as_any().downcast::<R>().expect("one kind is one type"));
-            return Some((written.base.plus(written.rises), value));
+    fn look<R: Record>(&mut self, id: &RecordId) -> Option<(Version, Option<Arc<R>>)> {
+        let Some(place) = self.view.find(&R::KIND, id) else {
+            let key = R::key(id);
+            let written = self.unread.get(&key).map(Written::seen::<R>);
+            if written.is_none() {
+                self.missing.insert(key);
+            }
+            return written;
+        };
+        if let Some(at) = self.view.touched(place, self.number)
+            && let Some(written) = self.touched.get(at).and_then(|touch| touch.written.as_ref())
+        {
+            return Some(written.seen::<R>());
         }
-        match self.view.read::<R>(key) {
+        match self.view.read::<R>(place) {
             Ok(seen) => {
                 self.latest = self.latest.max(seen.at);
                 if self.now < seen.at && !crate::planted!("clock_unclamped") {
                     return None;
                 }
-                if !self.reads.contains_key(key) {
-                    self.reads.insert(key.clone(), seen.version);
-                }
+                self.touch(place).read.get_or_insert(seen.version);
                 Some((seen.version, seen.value))
             }
             Err(SeenError::NotLoaded) => {
-                self.missing.insert(key.clone());
+                self.missing.insert(R::key(id));
                 None
             }
             Err(SeenError::Undecodable(cause)) => {
-                self.broken = Some((key.clone(), cause));
+                self.broken = Some((R::key(id), cause));
                 None
             }
         }
+    }
+
+    fn touch(&mut self, place: Place) -> &mut Touch {
+        let next = self.touched.len();
+        let at = self.view.touch(place, (self.number, next));
+        if at == next {
+            self.touched.push(Touch { place, read: None, written: None });
+        }
+        self.touched.get_mut(at).expect("the view knows where it is")
     }
 
     /// Writes a record. Its version rises by one, however often the command writes it; that
@@ -148,6 +206,11 @@ impl<'v> Draft<'v> {
         self.put(id, record)
     }
 
+    /// Writes a record of type `R` that was encoded already.
+    pub(crate) fn put_sealed<R: Record>(&mut self, id: &RecordId, record: Sealed) -> Version {
+        self.set::<R>(id, Change::Put(Arc::new(record)))
+    }
+
     /// Deletes a record. Its version goes on: a tombstone stays.
     pub fn delete<R: Record>(&mut self, id: &RecordId) -> Version {
         self.set::<R>(id, Change::Delete)
@@ -160,20 +223,19 @@ impl<'v> Draft<'v> {
     }
 
     fn set<R: Record>(&mut self, id: &RecordId, change: Change) -> Version {
-        let key = R::key(id);
-        let base = self.look::<R>(&key).map_or(Version::ABSENT, |(version, _)| version);
-        let written = self.writes.entry(key).or_insert(Written {
-            change: Change::Delete,
-            base,
-            rises: 0,
-            fresh: false,
-        });
-        if !written.fresh {
-            written.fresh = true;
-            written.rises = written.rises.saturating_add(1);
+        let base = self.look::<R>(id).map_or(Version::ABSENT, |(version, _)| version);
+        let new = Written { change: Change::Delete, base, rises: 0, fresh: false };
+        let Some(place) = self.view.find(&R::KIND, id) else {
+            return self.unread.entry(R::key(id)).or_insert(new).rise(change);
+        };
+        let written = self.touch(place).written.get_or_insert(new);
+        let first = !written.fresh;
+        let version = written.rise(change);
+        if first {
+            let at = self.view.touched(place, self.number);
+            self.fresh.push(at.expect("it was just touched"));
         }
-        written.change = change;
-        written.base.plus(written.rises)
+        version
     }
 
     /// States that the decision holds only until `deadline`: the store compares its own clock with
@@ -216,9 +278,12 @@ impl<'v> Draft<'v> {
 
     /// Adds what the store could not name: the batch has written it since it was asked.
     fn and_written(&self, due: &Due, mut ids: Vec<RecordId>) -> Vec<RecordId> {
-        let from = RecordKey { kind: due.kind.clone(), id: RecordId::stored(&due.prefix) };
-        let earlier = self.view.written_from(&from).map(|(key, write)| (key, write.sweep_at));
-        let own = self.writes.range(&from..).take_while(|(key, _)| key.kind == from.kind);
+        let earlier = self.view.written_of(&due.kind).map(|(key, write)| (key, write.sweep_at));
+        let touched = self
+            .touched
+            .iter()
+            .filter_map(|touch| Some((self.view.key(touch.place), touch.written.as_ref()?)));
+        let own = touched.chain(&self.unread).filter(|(key, _)| key.kind == due.kind);
         let own = own.map(|(key, write)| (key, write.change.value().and_then(|value| value.due())));
         let written: BTreeSet<&RecordId> = earlier
             .chain(own)
@@ -241,10 +306,16 @@ impl<'v> Draft<'v> {
 
     /// The place in the journal of the command that is being decided, in a partition that keeps
     /// one. Who asks has read the journal's tail: all who ask have one order, in which time never
-    /// goes back.
+    /// goes back. If it is accepted and writes, it is entered at that place, and if it is the first.
     pub fn seq(&mut self) -> u64 {
+        self.placed = true;
         let tail = self.get::<crate::Tail>(&crate::tail_id());
         tail.map_or(0, |tail| tail.seq).saturating_add(1)
+    }
+
+    /// Whether the command that is being decided has asked for its place.
+    pub(crate) const fn is_placed(&self) -> bool {
+        self.placed
     }
 
     /// Says what others may want to hear of: it stands in the command's entry in the journal, so
@@ -276,38 +347,60 @@ impl<'v> Draft<'v> {
         self.broken.clone()
     }
 
-    /// The versions that the decision was made on.
-    pub(crate) fn read_versions(&self) -> &BTreeMap<RecordKey, Version> {
-        &self.reads
+    /// The versions that the decision was made on, and whether it wrote the record.
+    pub(crate) fn read_versions(&self) -> impl Iterator<Item = (&RecordKey, Version, IsWritten)> {
+        self.touched.iter().filter_map(|touch| {
+            let written = if touch.written.is_some() { IsWritten::Yes } else { IsWritten::No };
+            Some((self.view.key(touch.place), touch.read?, written))
+        })
     }
 
     /// The versions after it, of what it wrote.
     pub(crate) fn written_versions(&self) -> impl Iterator<Item = (&RecordKey, Version)> {
-        self.writes.iter().map(|(key, written)| (key, written.base.plus(written.rises)))
+        let touched = self.touched.iter();
+        let seen = touched.filter_map(|touch| Some((touch.place, touch.written.as_ref()?)));
+        seen.map(|(place, written)| (self.view.key(place), written.version()))
     }
 
     /// The versions after the command that is being decided, of what it wrote.
     pub(crate) fn freshly_written(&self) -> impl Iterator<Item = (&RecordKey, Version)> {
-        let fresh = self.writes.iter().filter(|(_, written)| written.fresh);
-        fresh.map(|(key, written)| (key, written.base.plus(written.rises)))
+        let touched = self.fresh.iter().filter_map(|at| self.touched.get(*at));
+        let seen = touched.filter_map(|touch| Some((touch.place, touch.written.as_ref()?)));
+        let seen = seen.map(|(place, written)| (self.view.key(place), written.version()));
+        let unread = self.unread.iter().filter(|(_, written)| written.fresh);
+        seen.chain(unread.map(|(key, written)| (key, written.version())))
     }
 
     /// Lays the accepted writes onto the batch; gives the records written and all that were read.
     pub(crate) fn accept(self, at: Timestamp) -> (Vec<RecordKey>, Vec<RecordKey>) {
-        let mut written = Vec::with_capacity(self.writes.len());
-        for (key, write) in self.writes {
-            let value = write.change.value();
-            let pending = PendingWrite {
-                expected: write.base,
-                version: write.base.plus(write.rises),
-                at,
-                sweep_at: value.as_ref().and_then(|value| value.due()),
-                value,
-                purge: matches!(write.change, Change::Purge),
-            };
-            self.view.write(&key, pending);
-            written.push(key);
+        let mut written = Vec::new();
+        let mut read = Vec::with_capacity(self.touched.len());
+        for touch in self.touched {
+            let key = self.view.key(touch.place).clone();
+            if let Some(write) = touch.written {
+                let value = write.change.value();
+                let pending = PendingWrite {
+                    expected: write.base,
+                    version: write.version(),
+                    at,
+                    sweep_at: value.as_ref().and_then(|value| value.due()),
+                    value,
+                    purge: matches!(write.change, Change::Purge),
+                };
+                self.view.write(touch.place, pending);
+                written.push(key.clone());
+            }
+            if touch.read.is_some() {
+                read.push(key);
+            }
         }
-        (written, self.reads.into_keys().collect())
+        (written, read)
     }
+}
+
+/// Whether a decision wrote a record that it read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum IsWritten {
+    Yes,
+    No,
 }

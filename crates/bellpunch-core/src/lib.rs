@@ -45,7 +45,7 @@ pub use registry::{CommandSpec, ShapeError, Wire, command, commands, sweep};
 pub use rejection::DataSchema;
 pub use rejection::{Category, Reject, Rejection, Stage};
 pub use value::{
-    AccountId, Amount, Balance, BlobName, CurrencyCode, Digest, Duration, Fingerprint,
+    AccountId, Amount, Balance, BlobName, CivilDate, CurrencyCode, Digest, Duration, Fingerprint,
     IdempotencyKey, Key, Labels, Limit, Measure, Minor, MinorUnits, Money, MoneyOrZero, Partition,
     PositiveUnits, SecretHash, StoredBlob, Taking, Timestamp, Units, ValueError, Version,
 };

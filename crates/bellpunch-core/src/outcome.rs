@@ -8,9 +8,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::draft::IsWritten;
 use crate::limits::RatePolicy;
+use crate::record::Sealed;
 use crate::{
     AnyCommand, AnyReply, Category, Command, Draft, Due, Duration, Fingerprint, IdempotencyKey,
     Journaling, Kind, Record, RecordId, RecordKey, Rejection, Timestamp, Version, View,
@@ -86,6 +89,22 @@ impl Record for OutcomeRecord {
     }
 }
 
+/// An outcome as it is written: of what the receipt says too, so that nothing is copied.
+#[derive(Serialize)]
+struct OutcomeForm<'a> {
+    fingerprint: Fingerprint,
+    at: Timestamp,
+    keep_until: Timestamp,
+    versions: &'a Versions,
+    #[serde(skip_serializing_if = "<[Versions]>::is_empty")]
+    versions_each: &'a [Versions],
+    #[serde(skip_serializing_if = "Versions::is_empty")]
+    as_of: &'a Versions,
+    #[serde(skip_serializing_if = "<[Option<u64>]>::is_empty")]
+    seqs: &'a [Option<u64>],
+    replies: Vec<Box<RawValue>>,
+}
+
 /// A reply: fresh from the rule, or read again from the outcome record.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -103,6 +122,13 @@ impl Reply {
         match self {
             Self::Fresh(reply) => reply.to_json(),
             Self::Recorded(reply) => reply.clone(),
+        }
+    }
+
+    fn to_raw(&self) -> Box<RawValue> {
+        match self {
+            Self::Fresh(reply) => reply.to_raw(),
+            Self::Recorded(reply) => reply.to_raw(),
         }
     }
 }
@@ -214,7 +240,7 @@ pub fn decide(view: &mut View, request: &Request, mut now: Timestamp) -> Decisio
 }
 
 fn named<'k>(records: impl Iterator<Item = (&'k RecordKey, Version)>) -> Versions {
-    records.map(|(key, version)| (key.to_string(), version)).collect()
+    records.map(|(key, version)| (key.name(), version)).collect()
 }
 
 /// What a list of accepted commands has for each of them.
@@ -277,7 +303,9 @@ fn enter(
     if !belongs || draft.freshly_written().next().is_none() {
         return None;
     }
-    let kept = command.begins_journal_any() || journal::is_kept(draft, request.journaling);
+    // What was told its place is at it: nothing else may be.
+    let begins = command.begins_journal_any() || draft.is_placed();
+    let kept = begins || journal::is_kept(draft, request.journaling);
     kept.then(|| {
         let wrote = named(draft.freshly_written());
         journal::enter(draft, command, (wrote, now))
@@ -285,7 +313,11 @@ fn enter(
 }
 
 fn read_of(draft: &Draft<'_>) -> Versions {
-    named(draft.read_versions().iter().map(|(key, version)| (key, *version)))
+    named(draft.read_versions().map(|(key, version, _)| (key, version)))
+}
+
+fn reads_of(draft: &Draft<'_>) -> Vec<RecordKey> {
+    draft.read_versions().map(|(key, _, _)| key.clone()).collect()
 }
 
 fn conclude(draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided) -> Decision {
@@ -297,12 +329,13 @@ fn conclude(draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided
             Decision::Rejected { index, rejection, at, as_of, touched: Touched { reads, writes } }
         }
         Decided::Rejected(index, rejection) => {
-            let mut as_of = read_of(&draft);
             // The look for an outcome is no part of the rule, unless it is what said no.
             let key = rejection.category == Category::Reuse;
-            as_of.retain(|name, _| !is_own(name) || key && name.starts_with("outcomes/"));
-            let reads = draft.read_versions().keys().cloned().collect();
-            let touched = Touched { reads, writes: Vec::new() };
+            let told =
+                |record: &RecordKey| !is_own(record) || key && record.kind == OutcomeRecord::KIND;
+            let reads = draft.read_versions().filter(|(key, _, _)| told(key));
+            let as_of = named(reads.map(|(key, version, _)| (key, version)));
+            let touched = Touched { reads: reads_of(&draft), writes: Vec::new() };
             Decision::Rejected { index, rejection, at, as_of, touched }
         }
         Decided::Replayed(outcome) => Decision::Accepted {
@@ -313,10 +346,7 @@ fn conclude(draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided
             versions_each: outcome.versions_each.clone(),
             as_of: outcome.as_of.clone(),
             seqs: outcome.seqs.clone(),
-            touched: Touched {
-                reads: draft.read_versions().keys().cloned().collect(),
-                writes: Vec::new(),
-            },
+            touched: Touched { reads: reads_of(&draft), writes: Vec::new() },
             deadline: None,
         },
         Decided::Accepted(told) => accepted(draft, request, at, told),
@@ -329,16 +359,15 @@ fn accepted(
     at: Timestamp,
     Told { replies, versions_each, seqs }: Told,
 ) -> Decision {
-    let mut versions = named(draft.written_versions());
-    versions.retain(|name, _| !is_own(name));
-    let mut as_of = read_of(&draft);
-    as_of.retain(|name, _| !versions.contains_key(name) && !is_own(name));
+    let versions = named(draft.written_versions().filter(|(key, _)| !is_own(key)));
+    let only_read = draft.read_versions();
+    let only_read = only_read.filter(|(key, _, is)| *is == IsWritten::No && !is_own(key));
+    let as_of = named(only_read.map(|(key, version, _)| (key, version)));
     let deadline = draft.deadline();
     if request.dry_run {
         // What it would have written is shown at the version it was decided on.
         let as_of = read_of(&draft);
-        let reads = draft.read_versions().keys().cloned().collect();
-        let touched = Touched { reads, writes: Vec::new() };
+        let touched = Touched { reads: reads_of(&draft), writes: Vec::new() };
         let (versions, versions_each) = (Versions::new(), Vec::new());
         let replayed = false;
         return Decision::Accepted {
@@ -354,18 +383,20 @@ fn accepted(
         };
     }
     if let Some((key, fingerprint)) = &request.key {
-        let outcome = OutcomeRecord {
+        let keep_until = at.plus(request.keep).unwrap_or(Timestamp::MAX);
+        let outcome = OutcomeForm {
             fingerprint: *fingerprint,
             at,
-            keep_until: at.plus(request.keep).unwrap_or(Timestamp::MAX),
-            versions: versions.clone(),
-            versions_each: versions_each.clone(),
-            as_of: as_of.clone(),
-            seqs: seqs.clone(),
-            replies: replies.iter().map(Reply::to_json).collect(),
+            keep_until,
+            versions: &versions,
+            versions_each: &versions_each,
+            as_of: &as_of,
+            seqs: &seqs,
+            replies: replies.iter().map(Reply::to_raw).collect(),
         };
+        let outcome = Sealed::of::<OutcomeRecord>(&outcome, Some(keep_until));
         draft.begin(0);
-        draft.put(&outcome_id(key), outcome);
+        draft.put_sealed::<OutcomeRecord>(&outcome_id(key), outcome);
     }
     let (writes, reads) = draft.accept(at);
     let touched = Touched { reads, writes };
@@ -383,8 +414,8 @@ fn accepted(
 }
 
 /// Whether a record is of those in which outcomes and entries are kept: no part of any rule.
-fn is_own(name: &str) -> bool {
-    ["outcomes/", "journal/", "entries/"].iter().any(|kind| name.starts_with(kind))
+fn is_own(record: &RecordKey) -> bool {
+    [OutcomeRecord::KIND, journal::Tail::KIND, journal::Entry::KIND].contains(&record.kind)
 }
 
 /// Whether a request may be decided on a best-effort store.
@@ -435,8 +466,8 @@ pub fn without_store(view: &mut View, request: &Request, now: Timestamp) -> With
     let answer = catch_unwind(AssertUnwindSafe(|| command.without_store_any(&mut known, now)))
         .unwrap_or(WithoutStore::Closed);
     // The draft is dropped: what a command does without the store, it does not do to the store.
-    let terms = known.read_versions().keys().filter(|key| key.kind == RatePolicy::KIND);
-    let terms: Vec<RecordKey> = terms.cloned().collect();
+    let terms = known.read_versions().filter(|(key, _, _)| key.kind == RatePolicy::KIND);
+    let terms: Vec<RecordKey> = terms.map(|(key, _, _)| key.clone()).collect();
     // Terms that may yet come to nothing allow nothing.
     if terms.iter().any(|key| view.is_pending(key)) { WithoutStore::Closed } else { answer }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Key, Timestamp};
+use crate::{AccountId, Key, Timestamp};
 
 /// A type of record. Compared by name.
 #[derive(Clone, Debug)]
@@ -138,6 +138,12 @@ impl RecordId {
     }
 }
 
+impl From<&AccountId> for RecordId {
+    fn from(account: &AccountId) -> Self {
+        Self(account.shared())
+    }
+}
+
 impl fmt::Debug for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -146,7 +152,7 @@ impl fmt::Debug for RecordId {
 
 impl From<&Key> for RecordId {
     fn from(key: &Key) -> Self {
-        Self(key.as_str().into())
+        Self(key.shared())
     }
 }
 
@@ -157,6 +163,21 @@ pub struct RecordKey {
     pub kind: Kind,
     /// Its id within the type.
     pub id: RecordId,
+}
+
+impl RecordKey {
+    /// As it is displayed.
+    pub(crate) fn name(&self) -> String {
+        let (kind, id) = (self.kind.name(), self.id.as_str());
+        if self.kind.parts != 1 || id.contains(['/', '%']) {
+            return self.to_string();
+        }
+        let mut name = String::with_capacity(kind.len().saturating_add(1).saturating_add(id.len()));
+        name.push_str(kind);
+        name.push('/');
+        name.push_str(id);
+        name
+    }
 }
 
 /// `kind/id`, each name percent-encoded where it would be mistaken for two.
@@ -200,6 +221,10 @@ pub trait Record:
     /// The format written. Older ones are read (give new fields a `serde` default), newer refused.
     const FORMAT: u32 = 1;
 
+    /// Whether it stays in memory once it is stored. `false` for what is written once, and read by
+    /// no command but rarely.
+    const CACHED: bool = true;
+
     /// From when on the record says nothing that its absence would not say, so that it may be
     /// removed. `None`: never.
     fn sweep_at(&self) -> Option<Timestamp> {
@@ -221,6 +246,16 @@ pub trait AnyRecord: fmt::Debug + Send + Sync {
     fn encode(&self) -> Vec<u8>;
     /// See [`Record::sweep_at`].
     fn due(&self) -> Option<Timestamp>;
+    /// See [`Record::CACHED`].
+    fn is_cached(&self) -> bool;
+    /// The stored form, to be shared.
+    fn stored(&self) -> Arc<[u8]> {
+        self.encode().into()
+    }
+    /// The stored form of a record that is kept in no other.
+    fn sealed(&self) -> Option<&Arc<[u8]>> {
+        None
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -241,6 +276,53 @@ impl<R: Record> AnyRecord for R {
 
     fn due(&self) -> Option<Timestamp> {
         self.sweep_at()
+    }
+
+    fn is_cached(&self) -> bool {
+        R::CACHED
+    }
+}
+
+/// A record that was encoded when it was written. For those that are written once and hardly ever
+/// read: their parts need not be kept until the commit.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    stored: Arc<[u8]>,
+    due: Option<Timestamp>,
+}
+
+impl Sealed {
+    /// Encodes what has the form of a record of type `R`.
+    pub(crate) fn of<R: Record>(record: &impl Serialize, due: Option<Timestamp>) -> Self {
+        let stored = serde_json::to_vec(&Envelope { format: R::FORMAT, record })
+            .expect("a record is plain data with names for keys");
+        Self { stored: stored.into(), due }
+    }
+}
+
+impl AnyRecord for Sealed {
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        self.stored.to_vec()
+    }
+
+    fn due(&self) -> Option<Timestamp> {
+        self.due
+    }
+
+    fn is_cached(&self) -> bool {
+        true
+    }
+
+    fn stored(&self) -> Arc<[u8]> {
+        Arc::clone(&self.stored)
+    }
+
+    fn sealed(&self) -> Option<&Arc<[u8]>> {
+        Some(&self.stored)
     }
 }
 

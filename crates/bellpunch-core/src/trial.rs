@@ -2,12 +2,14 @@
 //! view, settled when accepted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::audit::Stored;
 use crate::{
-    Decision, Duration, Fingerprint, Floor, IdempotencyKey, Kind, Loaded, RecordKey, Request,
-    Timestamp, View, command, decide,
+    AnyRecord, Decision, Duration, Fingerprint, Floor, IdempotencyKey, Kind, Loaded, RecordKey,
+    Request, Timestamp, Version, View, command, decide,
 };
 
 /// The instant that scripts count from.
@@ -83,6 +85,7 @@ pub(crate) struct World {
     view: View,
     gone: Gone,
     drawn: u128,
+    stored: BTreeMap<RecordKey, (Version, Arc<dyn AnyRecord>)>,
 }
 
 impl World {
@@ -106,15 +109,32 @@ impl World {
         calls.iter().map(|call| self.send(millis, call.clone())).collect()
     }
 
+    /// Sends commands as one list: all or nothing. Gives the first reply.
+    pub(crate) fn list(&mut self, millis: i64, calls: &[Call<'_>]) -> Answer {
+        let parse =
+            |(name, content): &Call<'_>| (command(name).unwrap().parse)(content.clone()).unwrap();
+        let commands: Vec<_> = calls.iter().map(parse).collect();
+        let entropy = commands.iter().map(|_| {
+            self.drawn = self.drawn.checked_add(1).unwrap();
+            self.drawn << 64
+        });
+        let request = Request {
+            entropy: entropy.collect(),
+            commands,
+            key: None,
+            keep: Duration::from_days(7),
+            dry_run: false,
+            journaling: crate::Journaling::Off,
+        };
+        self.run(millis, &request)
+    }
+
     /// Sends a command of no wire.
-    pub(crate) fn send_any(
-        &mut self,
-        millis: i64,
-        command: std::sync::Arc<dyn crate::AnyCommand>,
-    ) -> Answer {
+    pub(crate) fn send_any(&mut self, millis: i64, command: Arc<dyn crate::AnyCommand>) -> Answer {
+        self.drawn = self.drawn.checked_add(1).unwrap();
         let request = Request {
             commands: vec![command],
-            entropy: vec![0],
+            entropy: vec![self.drawn << 64],
             key: None,
             keep: Duration::from_days(7),
             dry_run: false,
@@ -125,8 +145,30 @@ impl World {
 
     /// A record as it is stored.
     pub(crate) fn record<R: crate::Record>(&mut self, id: &crate::RecordId) -> R {
-        let stored = self.view.read::<R>(&R::key(id)).ok().and_then(|seen| seen.value);
+        let place = self.view.find(&R::KIND, id).unwrap();
+        let stored = self.view.read::<R>(place).ok().and_then(|seen| seen.value);
         (*stored.unwrap()).clone()
+    }
+
+    /// All records, as a store has them.
+    pub(crate) fn stored(&self) -> Vec<Stored> {
+        let records = self.stored.iter().map(|(key, (version, record))| {
+            Stored::decode(key.clone(), *version, &record.encode()).unwrap()
+        });
+        records.collect()
+    }
+
+    /// Takes note of what is about to be settled, as a store would.
+    fn store(&mut self, writes: &[RecordKey]) {
+        for key in writes {
+            let Some(pending) = self.view.pending(key) else { continue };
+            match &pending.value {
+                Some(value) => {
+                    self.stored.insert(key.clone(), (pending.version, Arc::clone(value)))
+                }
+                None => self.stored.remove(key),
+            };
+        }
     }
 
     fn decide(&mut self, millis: i64, (name, content): Call<'_>, mode: Mode<'_>) -> Answer {
@@ -177,6 +219,7 @@ impl World {
                 }
                 Decision::Accepted { mut replies, replayed, touched, deadline, .. } => {
                     self.gone.note(&self.view, &touched.writes);
+                    self.store(&touched.writes);
                     self.view.settle(&touched.writes);
                     let reply = replies.remove(0).to_json();
                     return Answer::Ok { reply, replayed, deadline };

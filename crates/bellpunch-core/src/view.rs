@@ -6,11 +6,19 @@
 //!
 //! Why values stay decoded here: a hot record is decided on thousands of times a second and
 //! encoded once per batch.
+//!
+//! Why places and not a sorted map: a decision looks at each of its records several times, and a
+//! sorted map compares text at every level of every look. Here a record is found by its hash once,
+//! and then by its place. Nothing depends on the hash but speed: what is gone through in order is
+//! the places, and those are given in the order of loading.
 
 use std::any::Any;
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::sync::Arc;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::record::decode;
 use crate::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey, Timestamp, Version};
@@ -112,28 +120,48 @@ struct State {
 
 #[derive(Clone, Debug)]
 struct Slot {
+    key: RecordKey,
     committed: State,
-    pending: Option<PendingWrite>,
+    /// Where what the batch wrote of it is.
+    pending: Option<usize>,
     bytes: usize,
     used: bool,
     /// How many purges this view had seen when it was loaded.
     purges: u64,
+    /// The last draft that touched it, and where that draft has it.
+    draft: (u64, usize),
+    /// The last batch that rests on it.
+    batch: u64,
 }
+
+/// Where a view has a record, until it forgets it.
+pub(crate) type Place = usize;
 
 /// The records of one partition as a batch of commands sees them.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    slots: BTreeMap<RecordKey, Slot>,
+    slots: Vec<Option<Slot>>,
+    /// Places of the table of slots, by the hash of the record's key.
+    places: HashTable<Place>,
+    /// Places that are free.
+    free: Vec<Place>,
+    hasher: RandomState,
     /// How many purges this view has seen, and how many had been seen after the last of each kind.
     /// A purge raises the version of all absent records of its kind at the store. To raise it here
     /// would be a guess: one that somebody else has made meanwhile may be at just that version.
     purges: u64,
     purged: BTreeMap<Kind, u64>,
     due: BTreeMap<Due, Vec<RecordId>>,
-    /// Those that the batch wrote.
-    written: BTreeSet<RecordKey>,
+    /// What the batch wrote, and how much of it is neither settled nor discarded.
+    pending: Vec<Option<PendingWrite>>,
+    open: usize,
+    /// Where the records are that the batch wrote, by kind; some of them may be settled.
+    written: BTreeMap<Kind, Vec<Place>>,
     bytes: usize,
-    cursor: Option<RecordKey>,
+    cursor: Place,
+    /// The last draft and the last batch.
+    drafts: u64,
+    batches: u64,
 }
 
 /// What a draft reads.
@@ -154,34 +182,86 @@ impl Slot {
     }
 }
 
+/// What becomes of records that no command reads again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Rest {
+    Stays,
+    Goes,
+}
+
+fn hash(hasher: &RandomState, kind: &Kind, id: &RecordId) -> u64 {
+    let mut state = hasher.build_hasher();
+    kind.name().hash(&mut state);
+    id.as_str().hash(&mut state);
+    state.finish()
+}
+
 impl View {
+    /// Where a record is.
+    pub(crate) fn find(&self, kind: &Kind, id: &RecordId) -> Option<Place> {
+        let is_it = |place: &Place| {
+            self.slots.get(*place).and_then(Option::as_ref).is_some_and(|slot| {
+                // Ids differ more often than kinds.
+                slot.key.id == *id && slot.key.kind == *kind
+            })
+        };
+        self.places.find(hash(&self.hasher, kind, id), is_it).copied()
+    }
+
+    fn found(&self, key: &RecordKey) -> Option<&Slot> {
+        self.find(&key.kind, &key.id).map(|place| self.slot(place))
+    }
+
+    fn slot(&self, place: Place) -> &Slot {
+        self.slots.get(place).and_then(Option::as_ref).expect("a place that is known is taken")
+    }
+
+    fn slot_mut(&mut self, place: Place) -> &mut Slot {
+        self.slots.get_mut(place).and_then(Option::as_mut).expect("a place that is known is taken")
+    }
+
+    pub(crate) fn key(&self, place: Place) -> &RecordKey {
+        &self.slot(place).key
+    }
+
     /// Takes a record as the store gave it. What a batch wrote on it stays.
     pub fn load(&mut self, key: RecordKey, loaded: Loaded) {
         let value_bytes = loaded.value.as_ref().map_or(0, |value| value.len());
-        let bytes = value_bytes
-            .saturating_mul(DECODED_FACTOR)
-            .saturating_add(key.id.as_str().len())
-            .saturating_add(SLOT_BYTES);
+        let bytes = bytes_of(&key, value_bytes);
         let content = loaded.value.map_or(Content::Absent, Content::Encoded);
         let committed = State { version: loaded.version, at: loaded.at, content };
         let purges = self.purges;
-        let slot = Slot { committed, pending: None, bytes, used: true, purges };
         self.bytes = self.bytes.saturating_add(bytes);
-        match self.slots.entry(key) {
-            Entry::Vacant(place) => {
-                place.insert(slot);
+        let Self { slots, places, free, hasher, .. } = self;
+        let own = hash(hasher, &key.kind, &key.id);
+        let at = |place: Place| slots.get(place).and_then(Option::as_ref);
+        let is_it = |place: &Place| at(*place).is_some_and(|slot| slot.key == key);
+        let rehash =
+            |place: &Place| at(*place).map_or(0, |slot| hash(hasher, &slot.key.kind, &slot.key.id));
+        match places.entry(own, is_it, rehash) {
+            Entry::Occupied(entry) => {
+                let place = *entry.get();
+                let slot = self.slot_mut(place);
+                let before = std::mem::replace(&mut slot.bytes, bytes);
+                (slot.committed, slot.used, slot.purges) = (committed, true, purges);
+                self.bytes = self.bytes.saturating_sub(before);
             }
-            Entry::Occupied(mut place) => {
-                self.bytes = self.bytes.saturating_sub(place.get().bytes);
-                let pending = place.get_mut().pending.take();
-                place.insert(Slot { pending, ..slot });
+            Entry::Vacant(entry) => {
+                let place = free.pop().unwrap_or(slots.len());
+                entry.insert(place);
+                let (pending, used, draft, batch) = (None, true, (0, 0), 0);
+                let slot = Slot { key, committed, pending, bytes, used, purges, draft, batch };
+                match slots.get_mut(place) {
+                    Some(hole) => *hole = Some(slot),
+                    None => slots.push(Some(slot)),
+                }
             }
         }
     }
 
     /// Takes a record that is not loaded for one that never was. The store is the judge.
     pub(crate) fn assume_absent(&mut self, key: &RecordKey) {
-        if !self.slots.contains_key(key) {
+        if self.find(&key.kind, &key.id).is_none() {
             self.load(key.clone(), Loaded::default());
         }
     }
@@ -200,18 +280,45 @@ impl View {
         same.then_some(ids.as_slice())
     }
 
-    pub(crate) fn read<R: Record>(&mut self, key: &RecordKey) -> Result<Seen<R>, SeenError> {
-        let purges = self.purged.get(&key.kind).copied().unwrap_or_default();
-        let slot = self.slots.get_mut(key).ok_or(SeenError::NotLoaded)?;
-        if slot.pending.is_none() && slot.is_absent() && slot.purges < purges {
+    /// The number of the next draft.
+    pub(crate) fn begin_draft(&mut self) -> u64 {
+        self.drafts = self.drafts.wrapping_add(1);
+        self.drafts
+    }
+
+    /// Where a draft has a record; if it has not, it will have it at `next`.
+    pub(crate) fn touch(&mut self, place: Place, (draft, next): (u64, usize)) -> usize {
+        let mark = &mut self.slot_mut(place).draft;
+        if mark.0 != draft {
+            *mark = (draft, next);
+        }
+        mark.1
+    }
+
+    /// Where a draft has a record, if it has touched it.
+    pub(crate) fn touched(&self, place: Place, draft: u64) -> Option<usize> {
+        let (last, at) = self.slot(place).draft;
+        (last == draft).then_some(at)
+    }
+
+    pub(crate) fn read<R: Record>(&mut self, place: Place) -> Result<Seen<R>, SeenError> {
+        let Self { slots, pending, purged, .. } = self;
+        let slot = slots.get_mut(place).and_then(Option::as_mut);
+        let slot = slot.expect("a place that is known is taken");
+        let written = slot.pending.and_then(|at| pending.get(at)?.as_ref());
+        if written.is_none()
+            && slot.is_absent()
+            && purged.get(&slot.key.kind).is_some_and(|purges| slot.purges < *purges)
+        {
             return Err(SeenError::NotLoaded);
         }
         slot.used = true;
-        if let Some(pending) = &slot.pending
+        if let Some(written) = written
             && !crate::planted!("batch_blind")
         {
-            let value = pending.value.clone().map(downcast::<R>);
-            return Ok(Seen { version: pending.version, at: pending.at, value });
+            let value = written.value.as_ref().map(open::<R>).transpose();
+            let value = value.map_err(SeenError::Undecodable)?;
+            return Ok(Seen { version: written.version, at: written.at, value });
         }
         let State { version, at, content } = &mut slot.committed;
         let value = match content {
@@ -226,95 +333,171 @@ impl View {
         Ok(Seen { version: *version, at: *at, value: Some(value) })
     }
 
-    pub(crate) fn write(&mut self, key: &RecordKey, mut write: PendingWrite) {
-        let slot = self.slots.get_mut(key).expect("a record is read before it is written");
-        write.expected = match &slot.pending {
+    pub(crate) fn write(&mut self, place: Place, mut write: PendingWrite) {
+        let Self { slots, pending, written, open, .. } = self;
+        let slot = slots.get_mut(place).and_then(Option::as_mut);
+        let slot = slot.expect("a record is read before it is written");
+        let earlier = slot.pending.and_then(|at| pending.get_mut(at)?.as_mut());
+        write.expected = match &earlier {
             Some(earlier) => earlier.expected,
             None => slot.committed.version,
         };
         if crate::planted!("version_per_batch") {
             write.version = write.expected.plus(1);
         }
-        slot.pending = Some(write);
-        self.written.insert(key.clone());
+        if let Some(earlier) = earlier {
+            *earlier = write;
+            return;
+        }
+        slot.pending = Some(pending.len());
+        pending.push(Some(write));
+        *open = open.saturating_add(1);
+        match written.get_mut(&slot.key.kind) {
+            Some(places) => places.push(place),
+            None => {
+                written.insert(slot.key.kind.clone(), vec![place]);
+            }
+        }
     }
 
-    /// What the batch wrote of a kind, from an id on, in order.
-    pub(crate) fn written_from(
+    /// What the batch wrote of a kind, in no order; some of it may be named twice.
+    pub(crate) fn written_of(
         &self,
-        from: &RecordKey,
+        kind: &Kind,
     ) -> impl Iterator<Item = (&RecordKey, &PendingWrite)> {
-        let keys = self.written.range(from..).take_while(|key| key.kind == from.kind);
-        keys.filter_map(|key| Some((key, self.pending(key)?)))
+        let places = self.written.get(kind).into_iter().flatten();
+        let slots = places.filter_map(|place| self.slots.get(*place)?.as_ref());
+        // A place may have become another record's since.
+        let slots = slots.filter(move |slot| slot.key.kind == *kind);
+        slots.filter_map(|slot| Some((&slot.key, self.pending_of(slot)?)))
     }
 
-    /// The version the store must find for the batch to stand: what was committed when it read.
+    fn pending_of(&self, slot: &Slot) -> Option<&PendingWrite> {
+        slot.pending.and_then(|at| self.pending.get(at)?.as_ref())
+    }
+
+    /// The number of the next batch, for [`claim`](Self::claim).
+    pub fn begin_batch(&mut self) -> u64 {
+        self.batches = self.batches.wrapping_add(1);
+        self.batches
+    }
+
+    /// The version the store must find for a batch to stand: what was committed when it read.
+    /// `None` if the batch has been told.
     ///
     /// # Panics
     /// If the record was never loaded.
-    #[must_use]
-    pub fn expected(&self, key: &RecordKey) -> Version {
-        self.slots.get(key).expect("what was read is loaded").committed.version
+    pub fn claim(&mut self, key: &RecordKey, batch: u64) -> Option<Version> {
+        let place = self.find(&key.kind, &key.id).expect("what was read is loaded");
+        let slot = self.slot_mut(place);
+        let before = std::mem::replace(&mut slot.batch, batch);
+        (before != batch).then_some(slot.committed.version)
     }
 
     /// Whether a command of the batch wrote the record.
     #[must_use]
     pub fn is_pending(&self, key: &RecordKey) -> bool {
-        self.slots.get(key).is_some_and(|slot| slot.pending.is_some())
+        0 < self.open && self.found(key).is_some_and(|slot| slot.pending.is_some())
     }
 
     /// What the batch wrote, of the records named.
     #[must_use]
     pub fn pending(&self, key: &RecordKey) -> Option<&PendingWrite> {
-        self.slots.get(key).and_then(|slot| slot.pending.as_ref())
+        self.found(key).and_then(|slot| self.pending_of(slot))
     }
 
-    /// The store took the batch: what it wrote is committed.
-    pub fn settle<'k>(&mut self, written: impl IntoIterator<Item = &'k RecordKey>) {
-        for key in written {
-            let Some(slot) = self.slots.get_mut(key) else { continue };
-            let Some(pending) = slot.pending.take() else { continue };
-            self.written.remove(key);
-            if pending.purge {
-                self.purges = self.purges.saturating_add(1);
-                self.purged.insert(key.kind.clone(), self.purges);
-            }
-            let content = pending.value.map_or(Content::Absent, Content::Decoded);
-            slot.committed = State { version: pending.version, at: pending.at, content };
+    /// What the batch wrote of a record, in its stored form; its size counts for the bound of the
+    /// cache.
+    pub fn encode(&mut self, key: &RecordKey) -> Option<(PendingWrite, Option<Arc<[u8]>>)> {
+        let place = self.find(&key.kind, &key.id)?;
+        let write = self.pending_of(self.slot(place))?.clone();
+        let Some(value) = &write.value else { return Some((write, None)) };
+        let value = value.stored();
+        let slot = self.slot_mut(place);
+        let bytes = bytes_of(&slot.key, value.len());
+        let before = std::mem::replace(&mut slot.bytes, bytes);
+        self.bytes = self.bytes.saturating_sub(before).saturating_add(bytes);
+        Some((write, Some(value)))
+    }
+
+    /// Takes what the batch wrote of a record.
+    fn take_pending(&mut self, key: &RecordKey) -> Option<(Place, PendingWrite)> {
+        let place = self.find(&key.kind, &key.id)?;
+        let at = self.slot_mut(place).pending.take()?;
+        let pending = self.pending.get_mut(at).and_then(Option::take)?;
+        self.open = self.open.saturating_sub(1);
+        Some((place, pending))
+    }
+
+    /// Once nothing is pending, nothing is written.
+    fn close(&mut self) {
+        if self.open == 0 {
+            self.pending.clear();
+            self.written.values_mut().for_each(Vec::clear);
         }
         self.due.clear();
     }
 
-    /// Sets the size of a record that was just encoded, for the bound of the cache.
-    pub fn weigh(&mut self, key: &RecordKey, value_bytes: usize) {
-        if let Some(slot) = self.slots.get_mut(key) {
-            let bytes = value_bytes
-                .saturating_mul(DECODED_FACTOR)
-                .saturating_add(key.id.as_str().len())
-                .saturating_add(SLOT_BYTES);
-            self.bytes = self.bytes.saturating_sub(slot.bytes).saturating_add(bytes);
-            slot.bytes = bytes;
+    /// The store took the batch: what it wrote is committed.
+    pub fn settle<'k>(&mut self, written: impl IntoIterator<Item = &'k RecordKey>) {
+        self.settle_and(Rest::Stays, written);
+    }
+
+    /// The store took the batch: what it wrote is committed, and what no command reads again is
+    /// dropped ([`Record::CACHED`]).
+    pub fn settle_and_drop<'k>(&mut self, written: impl IntoIterator<Item = &'k RecordKey>) {
+        self.settle_and(Rest::Goes, written);
+    }
+
+    fn settle_and<'k>(&mut self, rest: Rest, written: impl IntoIterator<Item = &'k RecordKey>) {
+        for key in written {
+            let Some((place, pending)) = self.take_pending(key) else { continue };
+            if pending.purge {
+                self.purges = self.purges.saturating_add(1);
+                self.purged.insert(key.kind.clone(), self.purges);
+            }
+            let content = match pending.value {
+                None => Content::Absent,
+                Some(value) if rest == Rest::Goes && !value.is_cached() => {
+                    self.remove(place);
+                    continue;
+                }
+                Some(value) => match value.sealed() {
+                    Some(bytes) => Content::Encoded(Arc::clone(bytes)),
+                    None => Content::Decoded(value),
+                },
+            };
+            let committed = State { version: pending.version, at: pending.at, content };
+            self.slot_mut(place).committed = committed;
         }
+        self.close();
     }
 
     /// The store did not take the batch: nothing of it stays.
     pub fn discard<'k>(&mut self, written: impl IntoIterator<Item = &'k RecordKey>) {
         for key in written {
-            if let Some(slot) = self.slots.get_mut(key) {
-                slot.pending = None;
-                self.written.remove(key);
-            }
+            self.take_pending(key);
         }
-        self.due.clear();
+        self.close();
     }
 
     /// Forgets a record, so that it is loaded afresh.
     pub fn forget(&mut self, key: &RecordKey) {
-        if let Some(slot) = self.slots.remove(key) {
-            self.written.remove(key);
-            self.bytes = self.bytes.saturating_sub(slot.bytes);
+        self.take_pending(key);
+        if let Some(place) = self.find(&key.kind, &key.id) {
+            self.remove(place);
         }
-        self.due.clear();
+        self.close();
+    }
+
+    fn remove(&mut self, place: Place) {
+        let Some(slot) = self.slots.get_mut(place).and_then(Option::take) else { return };
+        let own = hash(&self.hasher, &slot.key.kind, &slot.key.id);
+        if let Ok(entry) = self.places.find_entry(own, |known| *known == place) {
+            entry.remove();
+        }
+        self.bytes = self.bytes.saturating_sub(slot.bytes);
+        self.free.push(place);
     }
 
     /// Bytes that the records are counted with.
@@ -332,28 +515,35 @@ impl View {
             if self.bytes <= bytes_max {
                 return visited;
             }
-            let next = match &self.cursor {
-                Some(cursor) => self.slots.range_mut(cursor..).next(),
-                None => self.slots.iter_mut().next(),
-            };
-            let Some((key, slot)) = next else {
-                if self.cursor.take().is_none() {
-                    return visited;
+            let place = self.cursor;
+            match self.slots.get_mut(place) {
+                None => {
+                    self.cursor = 0;
+                    continue;
                 }
-                continue;
-            };
-            let key = key.clone();
-            if slot.used || slot.pending.is_some() {
-                slot.used = false;
-                let after = (std::ops::Bound::Excluded(&key), std::ops::Bound::Unbounded);
-                self.cursor = self.slots.range(after).next().map(|(key, _)| key.clone());
-            } else {
-                self.bytes = self.bytes.saturating_sub(slot.bytes);
-                self.slots.remove(&key);
-                self.cursor = Some(key);
+                Some(Some(slot)) if slot.used || slot.pending.is_some() => slot.used = false,
+                Some(Some(_)) => self.remove(place),
+                Some(None) => {}
             }
+            self.cursor = place.saturating_add(1);
         }
         visits
+    }
+}
+
+/// What a record is counted with, for the bound of the cache.
+fn bytes_of(key: &RecordKey, value_bytes: usize) -> usize {
+    value_bytes
+        .saturating_mul(DECODED_FACTOR)
+        .saturating_add(key.id.as_str().len())
+        .saturating_add(SLOT_BYTES)
+}
+
+/// A record that was written, as its type.
+pub(crate) fn open<R: Record>(record: &Arc<dyn AnyRecord>) -> Result<Arc<R>, DecodeError> {
+    match record.sealed() {
+        Some(bytes) => decode::<R>(bytes).map(Arc::new),
+        None => Ok(downcast(Arc::clone(record))),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::problem::Problem;
 use crate::reserved::Names;
 use crate::route::{Action, Captures, Route, Routes};
 use crate::schema::Schemas;
-use crate::{call, journal, list, payload};
+use crate::{below, call, journal, list, payload};
 
 /// The longest request target.
 const TARGET_BYTES_MAX: usize = 8 << 10;
@@ -46,6 +46,8 @@ pub(crate) struct App {
     pub(crate) blobs: Arc<dyn BlobStore>,
     /// Payloads under way, in and out.
     pub(crate) streams: Arc<Semaphore>,
+    /// Followers of journals by server-sent events.
+    pub(crate) followers: Arc<Semaphore>,
     pub(crate) config: Config,
     pub(crate) routes: Routes,
     pub(crate) names: Names,
@@ -56,6 +58,8 @@ pub(crate) struct App {
     pub(crate) draining: AtomicBool,
     /// Requests that were accepted and not answered yet.
     pub(crate) accepted: watch::Sender<usize>,
+    /// Messages of webhooks that are being sent.
+    pub(crate) sending: watch::Sender<usize>,
     /// Whether the listener is on loopback, so that `Host` must be too.
     pub(crate) loopback: bool,
 }
@@ -114,13 +118,15 @@ impl App {
         let log = Log::new(&config.log);
         let loopback = true;
         let draining = AtomicBool::new(false);
-        let accepted = watch::Sender::new(0);
+        let (accepted, sending) = (watch::Sender::new(0), watch::Sender::new(0));
         let metrics = Metrics::default();
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
+        let followers = Arc::new(Semaphore::new(journal::FOLLOWERS_MAX));
         Self {
             engine,
             blobs,
             streams,
+            followers,
             config,
             routes,
             names,
@@ -130,6 +136,7 @@ impl App {
             log,
             draining,
             accepted,
+            sending,
             loopback,
         }
     }
@@ -137,6 +144,15 @@ impl App {
     /// The command of this name.
     pub(crate) fn command(&self, name: &str) -> Option<&'static CommandSpec> {
         self.commands.iter().find(|spec| spec.name == name).copied()
+    }
+
+    /// The field that names the subject of a read in its path.
+    pub(crate) fn subject_of(&self, spec: &CommandSpec) -> &'static str {
+        let one = |route: &&Route| {
+            matches!(route.action, Action::Command(of) if of.name == spec.name)
+                && route.template.ends_with("{name}")
+        };
+        if self.routes.iter().any(|route| one(&route)) { "name" } else { "id" }
     }
 
     /// Answers one request, whatever it is.
@@ -239,7 +255,7 @@ impl App {
         !named.is_empty() && named.iter().all(allowed)
     }
 
-    async fn act(&self, route: &Route, ask: Ask<'_>) -> Result<Answer, Problem> {
+    async fn act(self: &Arc<Self>, route: &Route, ask: Ask<'_>) -> Result<Answer, Problem> {
         match route.action {
             Action::Command(spec) => call::command(self, spec, ask).await,
             Action::Commands => call::commands(self, ask).await,
@@ -247,6 +263,7 @@ impl App {
             Action::Outcome(spec) => call::outcome(self, spec, ask).await,
             Action::List(spec) => list::records(self, spec, ask).await,
             Action::Counters(spec) => list::counters(self, spec, ask).await,
+            Action::Under(under, spec) => below::page(self, (under, spec), ask).await,
             Action::Partitions => list::partitions(self, &ask).await,
             Action::Publish(spec) => payload::publish(self, spec, ask).await,
             Action::Download(spec) => payload::download(self, spec, ask).await,
@@ -295,6 +312,22 @@ impl Drop for Accepted<'_> {
     }
 }
 
+/// A message that is being sent, until its cursor has moved; ends when dropped.
+pub(crate) struct Sending<'a>(&'a App);
+
+impl<'a> Sending<'a> {
+    pub(crate) fn new(app: &'a App) -> Self {
+        app.sending.send_modify(|count| *count = count.saturating_add(1));
+        Self(app)
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.sending.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
 /// Bounded labels of a request.
 struct Label<'a> {
     template: &'a str,
@@ -307,6 +340,7 @@ impl<'a> Label<'a> {
             Action::Command(spec)
             | Action::List(spec)
             | Action::Counters(spec)
+            | Action::Under(_, spec)
             | Action::Publish(spec)
             | Action::Download(spec)
             | Action::Outcome(spec) => spec.name,

@@ -168,8 +168,8 @@ impl App {
         options: &CallOptions,
     ) -> Result<(), Problem> {
         let required = match (self.config.idempotency.required, changes) {
-            (KeyRequired::All, Changes::Something) => true,
-            // None of the collections of these doors moves money.
+            (KeyRequired::All, Changes::Something | Changes::Money) => true,
+            (KeyRequired::Money, Changes::Money) => true,
             (KeyRequired::All | KeyRequired::Money | KeyRequired::None, _) => false,
         };
         if required && options.key.is_none() && !options.dry_run {
@@ -188,9 +188,19 @@ impl App {
         let listed = 1 < commands.len();
         let dry_run = options.dry_run;
         let key = options.key.clone();
+        let names: Vec<&'static str> = commands.iter().map(|command| command.name()).collect();
         match self.engine.send(partition, commands, options).await {
-            Ok(AnyOutcome::Accepted(receipt)) => Ok(receipt),
+            Ok(AnyOutcome::Accepted(receipt)) => {
+                if !receipt.dry_run && !receipt.replayed && receipt.seqs.iter().any(Option::is_some)
+                {
+                    receipt.replies.iter().for_each(|reply| self.metrics.events(&reply.to_json()));
+                }
+                Ok(receipt)
+            }
             Ok(AnyOutcome::Rejected(refusal)) => {
+                if !dry_run {
+                    self.metrics.not_accepted(refusal.rejection.code, names.into_iter());
+                }
                 if refusal.rejection.code == "too_many_keys" {
                     self.metrics.used(Used::TooManyKeys, 1);
                 }
@@ -209,6 +219,9 @@ impl App {
                 Err(reply::limit_fields_of(self, problem))
             }
             Err(error) => {
+                if !dry_run {
+                    self.metrics.not_accepted(error.kind().code(), names.into_iter());
+                }
                 self.log.event(
                     crate::config::LogLevel::Debug,
                     "the engine answered an error",
@@ -235,15 +248,22 @@ fn with_outcome_link(
     }
 }
 
-#[derive(Clone, Copy)]
+/// What a command, or any command of a list, changes.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Changes {
     Nothing,
     Something,
+    /// Something about money.
+    Money,
 }
 
 impl Changes {
     pub(crate) const fn of(spec: &CommandSpec) -> Self {
-        if spec.changes { Self::Something } else { Self::Nothing }
+        match (spec.changes, spec.money) {
+            (false, _) => Self::Nothing,
+            (true, false) => Self::Something,
+            (true, true) => Self::Money,
+        }
     }
 }
 
@@ -354,8 +374,8 @@ pub(crate) async fn commands(app: &App, ask: Ask<'_>) -> Result<Answer, Problem>
         }
         prepared.push(item.prepared);
     }
-    let changes = prepared.iter().any(|prepared| prepared.spec.changes);
-    let changes = if changes { Changes::Something } else { Changes::Nothing };
+    let changes = prepared.iter().map(|prepared| Changes::of(prepared.spec)).max();
+    let changes = changes.unwrap_or(Changes::Nothing);
     app.key_required(changes, &options)?;
     let sent = prepared.iter().map(|prepared| Arc::clone(&prepared.command)).collect();
     let receipt = app.send(partition, sent, options).await.map_err(|mut problem| {

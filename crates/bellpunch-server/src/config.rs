@@ -20,6 +20,8 @@ pub struct Config {
     pub idempotency: IdempotencyConfig,
     /// The journal.
     pub journal: JournalConfig,
+    /// Receivers of what the journal says.
+    pub webhook: Vec<WebhookConfig>,
     /// The auditor.
     pub audit: AuditConfig,
     /// Stopping.
@@ -120,6 +122,64 @@ impl Default for UploadsConfig {
 pub struct JournalConfig {
     /// Partitions that have one from their next accepted command on.
     pub partitions: Vec<String>,
+}
+
+/// A receiver of what the journal says.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct WebhookConfig {
+    /// What it is known by: its places in the journals, and the ids of its messages.
+    pub name: String,
+    /// Where its messages are posted to.
+    pub url: String,
+    /// Partitions by name, or what their names begin with and a `*`.
+    pub partitions: Vec<String>,
+    /// Events that it is told of; `*`: all.
+    pub events: Vec<String>,
+    /// Commands whose entries it is told of, whatever their events: `tickets.redeem`, `tickets.*`.
+    pub commands: Vec<String>,
+    /// The file of what its messages are signed with.
+    pub secret_file: String,
+    /// A file of certificates that sign the receiver's, as PEM; empty: the system's.
+    pub root_certificates: String,
+    /// From where on it is told, when it is new.
+    pub start: WebhookStart,
+    /// How long an answer is waited for.
+    pub timeout: Span,
+    /// How long until the second attempt; each further pause is twice as long.
+    pub retry_min: Span,
+    /// The longest pause.
+    pub retry_max: Span,
+}
+
+impl Default for WebhookConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            url: String::new(),
+            partitions: Vec::new(),
+            events: vec!["*".to_owned()],
+            commands: Vec::new(),
+            secret_file: String::new(),
+            root_certificates: String::new(),
+            start: WebhookStart::Now,
+            timeout: Span::seconds(10),
+            retry_min: Span::seconds(1),
+            retry_max: Span::seconds(300),
+        }
+    }
+}
+
+/// From where on a new webhook is told.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookStart {
+    /// Of what is accepted from now on.
+    #[default]
+    Now,
+    /// Of all there is, from the first entry on.
+    First,
 }
 
 /// Idempotency keys.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bellpunch::{IdempotencyKey, ValueError};
 use hyper::HeaderMap;
-use hyper::header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -14,6 +14,7 @@ use crate::problem::Problem;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TIMEOUT: HeaderName = HeaderName::from_static("bellpunch-timeout-ms");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub(crate) const SECRET: HeaderName = HeaderName::from_static("bellpunch-secret");
 const TIMEOUT_MS_MAX: u64 = 60_000;
 
@@ -125,6 +126,26 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default();
     kind.trim().eq_ignore_ascii_case("application/json")
+}
+
+/// Whether the caller names server-sent events among what it takes, and does not rule them out.
+pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let named = parts.next().unwrap_or_default().eq_ignore_ascii_case("text/event-stream");
+        // A weight of nothing, in each of its spellings (RFC 9110, 12.4.2).
+        let never = |part: &str| {
+            let weight = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
+            weight.is_some_and(|weight| weight.bytes().all(|byte| matches!(byte, b'0' | b'.')))
+        };
+        named && !parts.any(never)
+    })
+}
+
+/// The last event that a caller was told of before its connection broke.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    Ok(single(headers, &LAST_EVENT_ID)?.map(str::to_owned))
 }
 
 /// The query, each name once, none but those `known`.

@@ -21,7 +21,9 @@
 //! let blobs = Arc::new(MemoryBlobs::new(clock, 1 << 20));
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
 //! let stop = async {};
-//! serve(Config::default(), Components { engine, blobs, listener }, stop).await?;
+//! let webhooks = Vec::new();
+//! let components = Components { engine, blobs, listener, webhooks };
+//! serve(Config::default(), components, stop).await?;
 //! # Ok(())
 //! # })
 //! # }
@@ -29,6 +31,7 @@
 
 mod app;
 mod audit;
+mod below;
 mod blob;
 mod call;
 mod config;
@@ -53,11 +56,13 @@ mod secret;
 mod serve;
 mod sweep;
 mod usage;
+mod webhook;
 
 pub use config::{
     AuditConfig, Config, DrainConfig, HttpConfig, IdempotencyConfig, JournalConfig, KeyRequired,
     LegacyRateLimit, LogConfig, LogFormat, LogLevel, Pause, SecurityConfig, Size, Span,
-    UploadsConfig,
+    UploadsConfig, WebhookConfig, WebhookStart,
 };
 pub use log::log;
 pub use serve::{Components, ServeError, serve};
+pub use webhook::{Webhook, WebhookError, WebhookFiles};

@@ -23,15 +23,18 @@ const READS_MAX: usize = 256;
 /// What a list of tickets may be narrowed to.
 pub(crate) const TICKET_FILTERS: [&str; 3] = ["holder", "audience", "status"];
 
+/// An id, and the stored form of its record.
+pub(crate) type Found = (RecordId, Option<Arc<[u8]>>);
+
 /// Which page.
-struct PageAsk {
+pub(crate) struct PageAsk {
     limit: usize,
     after: Option<String>,
-    prefix: String,
+    pub(crate) prefix: String,
     filters: BTreeMap<String, String>,
 }
 
-fn page_ask(ask: &Ask<'_>, filters: &[&'static str]) -> Result<PageAsk, Problem> {
+pub(crate) fn page_ask(ask: &Ask<'_>, filters: &[&'static str]) -> Result<PageAsk, Problem> {
     let known: Vec<&str> = ["limit", "after", "prefix"].iter().chain(filters).copied().collect();
     let mut query = headers::query(&ask.head, &known)?;
     let limit = match query.remove("limit") {
@@ -74,9 +77,10 @@ pub(crate) async fn records(
     let (ids, next) = scan(app, partition, collection, &page).await?;
     let mut shown = Vec::new();
     for chunk in ids.chunks(READS_MAX) {
-        let reads = chunk.iter().map(|id| {
+        let subject = app.subject_of(spec);
+        let reads = chunk.iter().map(|(id, _)| {
             let mut content = Map::new();
-            content.insert("id".to_owned(), id.as_str().into());
+            content.insert(subject.to_owned(), id.as_str().into());
             read(app, spec, partition, content)
         });
         for result in futures_util::future::join_all(reads).await {
@@ -109,7 +113,7 @@ pub(crate) async fn counters(
     })?;
     page.prefix.insert_str(0, &RecordId::prefix(&[&policy]));
     let (ids, next) = scan(app, partition, "counters", &page).await?;
-    let keys = ids.iter().filter_map(|id| id.split(2)?.pop());
+    let keys = ids.iter().filter_map(|(id, _)| id.split(2)?.pop());
     let reads = keys.map(|key| {
         let mut content = Map::new();
         content.insert("policy".to_owned(), policy.as_str().into());
@@ -123,23 +127,24 @@ pub(crate) async fn counters(
     Ok(paged(app, partition, ("counters", shown), next))
 }
 
-async fn scan(
+/// The ids of a page, each with what is stored there, and the cursor of the next page.
+pub(crate) async fn scan(
     app: &App,
     partition: &Partition,
     kind: &str,
     page: &PageAsk,
-) -> Result<(Vec<RecordId>, Option<String>), Problem> {
+) -> Result<(Vec<Found>, Option<String>), Problem> {
     let kind = Kind::named(kind);
     let mut scan = Scan::of(kind.clone(), page.limit);
     scan.prefix.clone_from(&page.prefix);
     scan.after = page.after.as_ref().map(|id| RecordKey { kind, id: RecordId::stored(id) });
-    let mut ids: Vec<RecordId> = Vec::new();
+    let mut ids: Vec<Found> = Vec::new();
     // A store looks at a bounded number of records at a time; a page is filled from several looks.
     loop {
         scan.limit = page.limit.saturating_sub(ids.len());
         let found = app.engine.scan(partition, &scan).await;
         let found = found.map_err(|error| Problem::of_error(&error))?;
-        ids.extend(found.records.into_iter().map(|(key, _)| key.id));
+        ids.extend(found.records.into_iter().map(|(key, loaded)| (key.id, loaded.value)));
         match found.resume {
             None => return Ok((ids, None)),
             Some(resume) if page.limit <= ids.len() => {
@@ -150,7 +155,7 @@ async fn scan(
     }
 }
 
-async fn read(
+pub(crate) async fn read(
     app: &App,
     spec: &'static CommandSpec,
     partition: &Partition,
@@ -174,7 +179,7 @@ async fn read(
     }
 }
 
-fn paged(
+pub(crate) fn paged(
     app: &App,
     partition: &Partition,
     (name, members): (&str, Vec<Value>),

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bellpunch::{BATCH_COMMANDS, COMMIT_MICROS, Engine, Histogram};
+use bellpunch::{BATCH_COMMANDS, COMMIT_MICROS, Engine, Histogram, Timestamp};
+use serde_json::Value;
 
 use crate::log::Line;
 
@@ -28,6 +29,19 @@ struct Counts {
     gauges: BTreeMap<(Gauge, &'static str), u64>,
     violations: BTreeMap<String, u64>,
     audited_at_seconds: u64,
+    webhooks: BTreeMap<String, Deliveries>,
+}
+
+/// What became of sendings, by result.
+const RESULTS: [&str; 6] =
+    ["delivered", "refused", "redirected", "timed_out", "unreachable", "not_recorded"];
+
+/// What a webhook did, and what it owes.
+#[derive(Debug, Default)]
+struct Deliveries {
+    results: BTreeMap<&'static str, u64>,
+    entries: u64,
+    oldest: Option<Timestamp>,
 }
 
 /// What is counted of quotas and rate limits. The label says `quota`, or `other` of a rate: the
@@ -39,7 +53,28 @@ pub(crate) enum Used {
     ShadowRejection(&'static str),
     TooManyKeys,
     HoldEnded(&'static str),
+    NumberFailure(&'static str),
+    PossibleDuplicatePayment,
 }
+
+/// Why a document that was to be numbered got no number.
+const NUMBER_FAILURES: [&str; 3] = ["series_exhausted", "chain_unsealed", "contended"];
+/// Commands that may number a document.
+const NUMBERING: [&str; 13] = [
+    "accounts.credit",
+    "accounts.debit",
+    "clients.create",
+    "invoices.create",
+    "invoices.credit",
+    "invoices.issue",
+    "invoices.pay",
+    "payments.create",
+    "payments.refund",
+    "retainers.create",
+    "retainers.refund",
+    "series.next",
+    "transfers.create",
+];
 
 /// What the auditor counts in its round.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -71,6 +106,13 @@ impl Counts {
         each("too_many_keys_total", help, rates, |_| Used::TooManyKeys);
         let ends: (&str, &[&str]) = ("how", &["captured", "voided"]);
         each("holds_ended_total", "Holds ended by a command.", ends, Used::HoldEnded);
+        let failures: (&str, &[&str]) = ("code", &NUMBER_FAILURES);
+        let help = "Documents that were to be numbered and were not.";
+        each("number_failures_total", help, failures, Used::NumberFailure);
+        let help = "Two payments of one amount to one invoice, shortly after each other.";
+        text.head("possible_duplicate_payments_total", "counter", help);
+        let payments = count(Used::PossibleDuplicatePayment);
+        text.value("possible_duplicate_payments_total", "", payments);
         let gauges = [
             ("holds_open", "Open holds, as last audited.", Gauge::HoldsOpen),
             ("rate_counters", "Counters of rate limits, as last audited.", Gauge::RateCounters),
@@ -81,6 +123,30 @@ impl Counts {
             {
                 text.value(name, &format!("policy=\"{label}\""), *count);
             }
+        }
+    }
+
+    fn webhooks(&self, text: &mut Text, now: Timestamp) {
+        text.head("webhook_deliveries_total", "counter", "Messages sent, by what came of it.");
+        for (name, webhook) in &self.webhooks {
+            for result in RESULTS {
+                let count = webhook.results.get(result).copied().unwrap_or_default();
+                let labels = format!("webhook=\"{name}\",result=\"{result}\"");
+                text.value("webhook_deliveries_total", &labels, count);
+            }
+        }
+        text.head("webhook_lag_entries", "gauge", "Entries a webhook has not dealt with.");
+        for (name, webhook) in &self.webhooks {
+            text.value("webhook_lag_entries", &format!("webhook=\"{name}\""), webhook.entries);
+        }
+        let help = "How old the oldest entry is whose message was not taken; 0 without any.";
+        text.head("webhook_oldest_undelivered_seconds", "gauge", help);
+        for (name, webhook) in &self.webhooks {
+            let age = webhook.oldest.map_or(0, |oldest| now.nanos().saturating_sub(oldest.nanos()));
+            let micros = u64::try_from(age).unwrap_or(u64::MAX).div_ceil(1_000);
+            let labels = format!("webhook=\"{name}\"");
+            let age = seconds(micros);
+            text.line(&format!("bellpunch_webhook_oldest_undelivered_seconds{{{labels}}} {age}"));
         }
     }
 
@@ -100,9 +166,13 @@ pub(crate) struct Metrics {
     counts: Mutex<Counts>,
     pub(crate) connections: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
+    pub(crate) journal_followers: AtomicU64,
     pub(crate) payload_unavailable: AtomicU64,
     pub(crate) insecure_override: AtomicU64,
 }
+
+/// The event of two payments that may be one.
+const DUPLICATE: &str = "possible_duplicate_payment";
 
 /// The label of a route that belongs to no command.
 const OTHER: &str = "other";
@@ -136,6 +206,26 @@ impl Metrics {
         *sum = sum.saturating_add(count);
     }
 
+    /// Commands were not accepted, for this reason.
+    pub(crate) fn not_accepted<'a>(&self, code: &str, mut commands: impl Iterator<Item = &'a str>) {
+        let known = NUMBER_FAILURES.into_iter().find(|known| *known == code);
+        if let Some(code) = known
+            && commands.any(|command| NUMBERING.contains(&command))
+        {
+            self.used(Used::NumberFailure(code), 1);
+        }
+    }
+
+    /// What an accepted command brought about, as its reply says.
+    pub(crate) fn events(&self, reply: &Value) {
+        let events = reply.get("events").and_then(Value::as_array).into_iter().flatten();
+        let name = |event: &&Value| event.get("event") == Some(&DUPLICATE.into());
+        let count = u64::try_from(events.filter(name).count()).unwrap_or(u64::MAX);
+        if 0 < count {
+            self.used(Used::PossibleDuplicatePayment, count);
+        }
+    }
+
     /// An audit was finished: the counts of its checks and of what it saw.
     pub(crate) fn audited(
         &self,
@@ -149,15 +239,37 @@ impl Metrics {
         counts.gauges = gauges;
     }
 
+    /// There is a webhook of this name.
+    pub(crate) fn webhook(&self, name: &str) {
+        let mut counts = self.counts.lock().expect("no code panics while it holds this lock");
+        counts.webhooks.entry(name.to_owned()).or_default();
+    }
+
+    /// A message was sent.
+    pub(crate) fn webhook_sent(&self, name: &str, result: &'static str) {
+        let mut counts = self.counts.lock().expect("no code panics while it holds this lock");
+        let results = &mut counts.webhooks.entry(name.to_owned()).or_default().results;
+        let count = results.entry(result).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// So many entries are owed; the oldest that has a message was accepted then.
+    pub(crate) fn webhook_owes(&self, name: &str, (entries, oldest): (u64, Option<Timestamp>)) {
+        let mut counts = self.counts.lock().expect("no code panics while it holds this lock");
+        let webhook = counts.webhooks.entry(name.to_owned()).or_default();
+        webhook.entries = entries;
+        webhook.oldest = oldest;
+    }
+
     /// Prometheus text.
     pub(crate) fn render(&self, engine: &Engine) -> String {
         let mut text = Text::default();
-        self.doors(&mut text);
+        self.doors(&mut text, engine.now());
         Self::engine(&mut text, engine);
         text.0
     }
 
-    fn doors(&self, text: &mut Text) {
+    fn doors(&self, text: &mut Text, now: Timestamp) {
         let counts = self.counts.lock().expect("no code panics while it holds this lock");
         text.head("commands_total", "counter", "Commands by outcome.");
         for ((command, outcome), histogram) in &counts.commands {
@@ -180,6 +292,7 @@ impl Metrics {
         }
         counts.usage(text);
         counts.audit(text);
+        counts.webhooks(text, now);
         drop(counts);
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         for (name, kind, help, count) in [
@@ -189,6 +302,12 @@ impl Metrics {
                 "counter",
                 "Connections closed at the maximum.",
                 load(&self.connections_refused),
+            ),
+            (
+                "journal_followers",
+                "gauge",
+                "Followers by server-sent events.",
+                load(&self.journal_followers),
             ),
             (
                 "payload_unavailable_total",
@@ -311,3 +430,6 @@ impl Text {
         writeln!(self.0, "{line}").expect("writing to a string succeeds");
     }
 }
+
+#[cfg(test)]
+mod tests;

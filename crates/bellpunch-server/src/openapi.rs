@@ -107,7 +107,7 @@ fn query_of(route: &Route) -> Vec<(&'static str, Value)> {
     let from_to =
         |least: u64, most: u64| json!({ "type": "integer", "minimum": least, "maximum": most });
     match route.action {
-        Action::List(_) | Action::Counters(_) | Action::Partitions => {
+        Action::List(_) | Action::Counters(_) | Action::Under(..) | Action::Partitions => {
             let tickets = route.template.ends_with("/tickets");
             let filters = crate::list::TICKET_FILTERS.into_iter().filter(|_| tickets);
             let page = [("limit", from_to(1, 1_000)), ("after", text()), ("prefix", text())];
@@ -154,6 +154,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         Action::Commands => true,
         Action::List(_)
         | Action::Counters(_)
+        | Action::Under(..)
         | Action::Batch
         | Action::Outcome(_)
         | Action::Journal
@@ -171,6 +172,9 @@ fn parameters(route: &Route) -> Vec<Value> {
             "Bellpunch-Timeout-Ms",
             json!({ "type": "integer", "minimum": 1, "maximum": 60000 }),
         );
+    }
+    if matches!(route.action, Action::Journal) {
+        header("Last-Event-ID", json!({ "type": "integer", "minimum": 0 }));
     }
     if let Action::Command(spec) = route.action
         && spec.name == "uploads.delete"
@@ -266,6 +270,11 @@ fn described(route: &Route, schemas: &Schemas) -> (String, Option<Value>, Value)
         Action::Outcome(spec) => (spec.name.to_owned(), None, json!({ "type": "object" })),
         Action::List(spec) => (spec.name.replace(".read", ".list"), None, page(spec, schemas)),
         Action::Counters(spec) => ("counters.list".to_owned(), None, page(spec, schemas)),
+        Action::Under(..) => {
+            let of = route.template.rsplit('/').next().unwrap_or_default();
+            let collection = route.template.split('/').nth(3).unwrap_or_default();
+            (format!("{collection}.{of}"), None, crate::below::schema(of))
+        }
         Action::Publish(spec) => {
             let in_json = json!({
                 "type": "object", "required": ["payload"], "additionalProperties": false,
@@ -330,7 +339,13 @@ fn operation(route: &Route, schemas: &Schemas) -> Value {
         "200"
     };
     let mut responses = Map::new();
-    let content = json!({ kind: { "schema": reply } });
+    let mut content = Map::new();
+    content.insert(kind.to_owned(), json!({ "schema": reply }));
+    if matches!(route.action, Action::Journal) {
+        let description = "One event for each entry: `id` is its `seq`, `data` the entry.";
+        let schema = json!({ "type": "string", "description": description });
+        content.insert("text/event-stream".to_owned(), json!({ "schema": schema }));
+    }
     responses.insert(status.to_owned(), json!({ "description": "Accepted.", "content": content }));
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
     responses.insert(

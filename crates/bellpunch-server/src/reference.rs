@@ -1,6 +1,6 @@
 //! What every code means: for `detail`, for `/problems/{code}` and for the generated reference.
 
-use bellpunch_core::{DataSchema, Stage, currencies, limits, tickets, uploads};
+use bellpunch_core::{DataSchema, Stage, currencies, limits, money, tickets, uploads};
 
 use crate::problem::ERRORS;
 
@@ -12,6 +12,7 @@ pub(crate) const DOMAINS: &[(&str, Table)] = &[
     ("limits", limits::Rejection::TABLE),
     ("tickets", tickets::TicketRejection::TABLE),
     ("uploads", uploads::UploadRejection::TABLE),
+    ("money", money::MoneyRejection::TABLE),
     ("currencies", currencies::CurrencyRejection::TABLE),
 ];
 
@@ -38,6 +39,7 @@ pub(crate) const DATA: &[Describe] = &[
     limits::Rejection::data_schemas,
     tickets::TicketRejection::data_schemas,
     uploads::UploadRejection::data_schemas,
+    money::MoneyRejection::data_schemas,
     currencies::CurrencyRejection::data_schemas,
 ];
 

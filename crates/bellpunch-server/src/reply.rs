@@ -31,6 +31,8 @@ pub(crate) fn path(names: &[&str]) -> String {
 /// The member of a reply that is the resource of a collection.
 pub(crate) fn singular(collection: &str) -> String {
     match collection.strip_suffix("ies") {
+        // One word for one and for many.
+        Some("ser") => collection.to_owned(),
         Some(stem) => format!("{stem}y"),
         None => collection.strip_suffix('s').unwrap_or(collection).to_owned(),
     }

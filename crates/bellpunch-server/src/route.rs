@@ -21,6 +21,8 @@ pub(crate) enum Action {
     List(&'static CommandSpec),
     /// A page of a policy's counters.
     Counters(&'static CommandSpec),
+    /// A page of what belongs to one record.
+    Under(Under, &'static CommandSpec),
     /// Payload in.
     Publish(&'static CommandSpec),
     /// Payload out.
@@ -47,6 +49,21 @@ pub(crate) enum Action {
     OpenApi,
     /// What a code means.
     ProblemPage,
+}
+
+/// What belongs to a record and is listed below it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Under {
+    /// The postings of an account.
+    AccountPostings,
+    /// The postings of a retainer's account.
+    RetainerPostings,
+    /// The numbers of a series.
+    SeriesNumbers,
+    /// The refunds of a payment.
+    PaymentRefunds,
+    /// The proposals for a job.
+    JobProposals,
 }
 
 /// One route.
@@ -84,6 +101,15 @@ fn of_command(spec: &'static CommandSpec, schemas: &Schemas) -> Vec<Route> {
                 route(Method::GET, format!("{base}/{{key}}"), command),
             ]
         }
+        "book.read" => vec![route(Method::GET, base, command)],
+        "proposals.read" => vec![
+            route(Method::GET, format!("{base}/{{job}}/{{proposer}}"), command),
+            route(
+                Method::GET,
+                "/v1/{partition}/jobs/{id}/proposals".to_owned(),
+                Action::Under(Under::JobProposals, spec),
+            ),
+        ],
         "checks.consume" => vec![route(Method::POST, base, command)],
         "policies.set" => vec![route(Method::PUT, format!("{base}/{{id}}"), command)],
         "policies.delete" | "uploads.delete" => {
@@ -96,14 +122,41 @@ fn of_command(spec: &'static CommandSpec, schemas: &Schemas) -> Vec<Route> {
             vec![route(Method::GET, format!("{base}/{{id}}/payload"), Action::Download(spec))]
         }
         _ if verb == "create" => vec![route(Method::POST, base, command)],
-        _ if verb == "read" => vec![
-            route(Method::GET, base.clone(), Action::List(spec)),
-            route(Method::GET, format!("{base}/{{id}}"), command),
-        ],
-        _ if schemas.has_field(spec.name, "id") => {
-            vec![route(Method::POST, format!("{base}/{{id}}/{verb}"), command)]
+        _ if verb == "read" => {
+            let subject = subject_of(spec, schemas).unwrap_or("id");
+            let one = format!("{base}/{{{subject}}}");
+            let below = below(collection).iter().map(|(name, under)| {
+                route(Method::GET, format!("{one}/{name}"), Action::Under(*under, spec))
+            });
+            let own = [
+                route(Method::GET, base, Action::List(spec)),
+                route(Method::GET, one.clone(), command),
+            ];
+            own.into_iter().chain(below).collect()
+        }
+        _ if verb != "define" && subject_of(spec, schemas).is_some() => {
+            let subject = subject_of(spec, schemas).unwrap_or("id");
+            vec![route(Method::POST, format!("{base}/{{{subject}}}/{verb}"), command)]
         }
         _ => vec![route(Method::POST, format!("{base}/{verb}"), command)],
+    }
+}
+
+/// The field that names a command's one subject, which then stands in its path.
+pub(crate) fn subject_of(spec: &CommandSpec, schemas: &Schemas) -> Option<&'static str> {
+    let named = spec.name.starts_with("series.") || spec.name.starts_with("chains.");
+    let fields: &[&str] = if named { &["id", "name"] } else { &["id"] };
+    fields.iter().find(|field| schemas.has_field(spec.name, field)).copied()
+}
+
+/// What is listed below each record of a collection.
+fn below(collection: &str) -> &'static [(&'static str, Under)] {
+    match collection {
+        "accounts" => &[("postings", Under::AccountPostings)],
+        "retainers" => &[("postings", Under::RetainerPostings)],
+        "series" => &[("numbers", Under::SeriesNumbers)],
+        "payments" => &[("refunds", Under::PaymentRefunds)],
+        _ => &[],
     }
 }
 

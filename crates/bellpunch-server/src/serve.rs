@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::app::App;
 use crate::config::{Config, LogLevel};
+use crate::webhook::{self, Webhook, WebhookError};
 use crate::{audit, connection, sweep};
 
 /// How long to wait after a connection could not be taken.
@@ -27,6 +28,8 @@ pub struct Components {
     pub blobs: Arc<dyn BlobStore>,
     /// Where connections come from.
     pub listener: TcpListener,
+    /// Who is told of what the journals say.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// Why a door does not open, or had to close.
@@ -37,6 +40,8 @@ pub enum ServeError {
     Listener(std::io::Error),
     /// It would be open to everybody: outside loopback, without keys or without TLS.
     Unsafe(String),
+    /// The webhooks cannot be told apart.
+    Webhooks(WebhookError),
     /// Accepted requests did not finish within `drain.timeout`.
     DrainTimedOut,
 }
@@ -46,6 +51,7 @@ impl fmt::Display for ServeError {
         match self {
             Self::Listener(cause) => write!(f, "the HTTP door cannot listen: {cause}"),
             Self::Unsafe(cause) => f.write_str(cause),
+            Self::Webhooks(cause) => cause.fmt(f),
             Self::DrainTimedOut => {
                 f.write_str("accepted requests did not finish within drain.timeout")
             }
@@ -66,14 +72,15 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let commands: Vec<&'static CommandSpec> = bellpunch::commands().collect();
-    let Components { engine, blobs, listener } = components;
+    let Components { engine, blobs, listener, webhooks } = components;
+    Webhook::check_all(&webhooks).map_err(ServeError::Webhooks)?;
     let mut app = App::new(engine, blobs, config, &commands);
     let address = listener.local_addr().map_err(ServeError::Listener)?;
     app.loopback = address.ip().is_loopback();
     bind_allowed(&app, address)?;
     let fields = [("address", address.to_string())];
     app.log.event(LogLevel::Info, "the HTTP door is open", &fields);
-    run(Arc::new(app), listener, stop).await
+    run(Arc::new(app), (listener, webhooks), stop).await
 }
 
 /// A listener outside loopback is open to everybody who can reach it.
@@ -104,7 +111,7 @@ fn bind_allowed(app: &App, address: SocketAddr) -> Result<(), ServeError> {
 
 async fn run(
     app: Arc<App>,
-    listener: TcpListener,
+    (listener, webhooks): (TcpListener, Vec<Webhook>),
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let slots = Arc::new(Semaphore::new(app.config.http.connections_max));
@@ -133,14 +140,20 @@ async fn run(
         stop.await;
         app.draining.store(true, Ordering::Release);
         app.log.event(LogLevel::Info, "draining", &[]);
+        let patience = app.config.drain.timeout.get();
         let finish = async {
+            // A message that was taken is not sent again if its cursor moves in time.
+            let mut sending = app.sending.subscribe();
+            let sent = sending.wait_for(|count| *count == 0);
+            let half = patience.checked_div(2).unwrap_or_default();
+            let _ = tokio::time::timeout(half, sent).await;
             app.engine.drain().await;
             let _ = app.accepted.subscribe().wait_for(|count| *count == 0).await;
             // Connections close when what they carry is answered.
             let _ = draining.send(true);
             draining.closed().await;
         };
-        tokio::time::timeout(app.config.drain.timeout.get(), finish).await
+        tokio::time::timeout(patience, finish).await
     };
     // New requests are still taken while draining: they are told to go elsewhere.
     tokio::select! {
@@ -154,5 +167,6 @@ async fn run(
         () = accept => Ok(()),
         () = sweep::run(&app) => Ok(()),
         () = audit::run(&app) => Ok(()),
+        () = webhook::run(&app, webhooks) => Ok(()),
     }
 }

@@ -217,6 +217,11 @@ pub(crate) mod mpsc {
             point();
             self.0.send(message).await
         }
+
+        pub(crate) fn is_closed(&self) -> bool {
+            point();
+            self.0.is_closed()
+        }
     }
 
     impl<T> Receiver<T> {

@@ -264,10 +264,18 @@ impl Engine {
     /// Whether commands are taken, and the store answers.
     ///
     /// # Errors
-    /// `Draining`, or `StoreUnavailable` with what the store says.
+    /// `Draining`, also if a shard has ended by a bug, or `StoreUnavailable` with what the store
+    /// says.
     pub async fn ready(&self) -> Result<(), Error> {
         if self.0.draining.load(Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Draining, "this node is stopping"));
+        }
+        // Its partitions answer nobody any more, however well the others do.
+        if self.0.shards.iter().any(|shard| shard.inbox.is_closed()) {
+            return Err(Error::new(
+                ErrorKind::Draining,
+                "a shard has ended: start this node again",
+            ));
         }
         self.partitions(None, 1).await.map(drop)
     }

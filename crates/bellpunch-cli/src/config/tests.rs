@@ -56,3 +56,24 @@ fn counts_changes_of_letters() {
     assert_eq!(distance("", "abc"), 3);
     assert_eq!(distance("same", "same"), 0);
 }
+
+#[test]
+fn a_file_has_webhooks_and_an_unknown_key_in_one_is_an_error() {
+    let read = |more: &str| {
+        let mut layers = Layers::of_defaults().unwrap();
+        let text = format!(
+            "[[webhook]]\nname = \"a\"\nurl = \"https://a.example/\"\n\
+             partitions = [\"acme/*\"]\nsecret_file = \"s\"\n{more}"
+        );
+        layers.text(&text, "f").unwrap();
+        layers.settings().map_err(|failure| failure.to_string())
+    };
+    let settings = read("retry_max = \"1m\"\n[[webhook]]\nname = \"b\"").unwrap();
+    let names: Vec<&str> =
+        settings.server.webhook.iter().map(|webhook| webhook.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(settings.server.webhook[0].retry_max, "60s".parse().unwrap());
+    assert!(settings.webhooks().unwrap_err().to_string().contains("secret_file"));
+    let error = read("retry_mx = \"1m\"").unwrap_err();
+    assert!(error.contains("retry_mx") && error.contains("retry_max"), "{error}");
+}

@@ -35,3 +35,11 @@ fn what_others_say_of_a_url_is_scrubbed() {
     let scrubbed = scrubbed(&said, url);
     assert_eq!(scrubbed, "cannot reach postgres://ann:***@h/db: the password \"***\" is wrong");
 }
+
+#[test]
+fn a_webhook_is_shown_with_its_host_alone() {
+    let text = r#"webhook = [{ name = "w", url = "https://hooks.example/T0/secret?x=y" }]"#;
+    let table: toml::Table = text.parse().unwrap();
+    let shown = of_setting("webhook", &table["webhook"]).to_string();
+    assert!(shown.contains("https://hooks.example/***") && !shown.contains("secret"), "{shown}");
+}

@@ -36,6 +36,7 @@ mod server;
 mod sync;
 #[allow(dead_code, reason = "the tests of several nodes use the rest of it")]
 mod teller;
+mod webhook;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -155,12 +155,12 @@ fn finds_each_thing_that_does_not_agree() {
         ("charges/c2", "/hold", json!("h"), "captures_match_charges"),
         ("holds/g", "/end/captured/charge", json!("c1"), "captures_match_charges"),
         ("key_counts/p", "/count", json!(2), "keys_match_counters"),
-        ("tickets/t1", "/used/at", json!(at(20)), "ticket_states"),
-        ("tickets/t1", "/used/at", json!(at(1)), "ticket_states"),
-        ("tickets/t1", "/used/amount/amount", json!(10), "ticket_states"),
-        ("tickets/t1", "/partial", json!(false), "ticket_states"),
-        ("tickets/t1", "/status", json!("cancelled"), "ticket_states"),
-        ("tickets/t2", "/status", json!("approved"), "ticket_states"),
+        ("tickets/t1", "/used/at", json!(at(20)), "ticket_consistent"),
+        ("tickets/t1", "/used/at", json!(at(1)), "ticket_consistent"),
+        ("tickets/t1", "/used/amount/amount", json!(10), "ticket_consistent"),
+        ("tickets/t1", "/partial", json!(false), "ticket_consistent"),
+        ("tickets/t1", "/status", json!("cancelled"), "ticket_consistent"),
+        ("tickets/t2", "/status", json!("approved"), "ticket_consistent"),
         ("ticket_issues/1:cs", "/pending/0/ticket", json!("t3"), "pending_matches_index"),
         ("tickets/t2", "/audience", json!("s2"), "pending_matches_index"),
         ("uploads/u", "/downloads", json!(2), "upload_states"),
@@ -189,4 +189,24 @@ fn finds_an_entry_or_a_tail_that_is_gone() {
         records.retain(|stored| stored.key.to_string() != gone);
         assert_eq!(checks(&records).first(), Some(&"journal_intact"), "{gone}");
     }
+}
+
+#[test]
+fn each_check_is_in_the_table_and_the_table_has_no_others() {
+    let source = include_str!("../audit.rs");
+    let rows = source.lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next());
+    let mut rows: Vec<&str> = rows.collect();
+    let mut checks = super::CHECKS.to_vec();
+    rows.sort_unstable();
+    checks.sort_unstable();
+    assert_eq!(rows, checks);
+    assert!(super::OF_THE_BOOK.iter().all(|check| checks.contains(check)));
+}
+
+#[test]
+fn of_an_outcome_only_its_places_are_needed() {
+    let outcome = stored("outcomes", "k", json!({"replies": [{"a": 1}], "seqs": [4, null]}));
+    assert_eq!(outcome.needed().unwrap().record, json!({"seqs": [4, null]}));
+    assert!(stored("outcomes", "k", json!({"replies": []})).needed().is_none());
+    assert!(stored("quotas", "q", json!({"used": 1})).needed().is_some());
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Book, Finding, Stored, holds, number, same, text, time};
 
-const CHECK: &str = "ticket_states";
+const CHECK: &str = "ticket_consistent";
 
 pub(super) fn check(book: &mut Book) {
     book.each("tickets", ticket);

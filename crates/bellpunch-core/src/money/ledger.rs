@@ -8,10 +8,9 @@
 //! Why a balance is stored beside its postings, which say it already: a decision reads one record
 //! and not a history. The audit adds the postings up again.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
+use super::accounts::AccountView;
 use super::{Decided, Event, MoneyRejection};
 use crate::{
     AccountId, Balance, CurrencyCode, Draft, Key, Kind, Minor, MinorUnits, Record, RecordId,
@@ -186,6 +185,7 @@ pub enum HoldStatus {
 
 /// Whose a hold is: only that may end it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HeldBy {
@@ -308,6 +308,8 @@ pub struct Booking {
     command: &'static str,
     currency: CurrencyCode,
     lines: Vec<Line>,
+    /// The transfer's id, if it is drawn already.
+    pub(crate) id: Option<Key>,
     pub(crate) reference: Option<Key>,
     pub(crate) number: Option<String>,
     pub(crate) reverses: Option<Key>,
@@ -317,7 +319,8 @@ impl Booking {
     /// Nothing yet, for the command of this wire name.
     pub(crate) const fn of(command: &'static str, currency: CurrencyCode) -> Self {
         let lines = Vec::new();
-        Self { command, currency, lines, reference: None, number: None, reverses: None }
+        let (id, reference, number, reverses) = (None, None, None, None);
+        Self { command, currency, lines, id, reference, number, reverses }
     }
 
     /// Adds a debit that is about `reference`.
@@ -352,6 +355,18 @@ impl Booking {
     }
 }
 
+/// What came of a booking.
+#[derive(Debug)]
+pub(crate) struct Posted {
+    /// The transfer's id.
+    pub(crate) transfer: Key,
+    /// The accounts that it moved, in the order of its lines.
+    pub(crate) accounts: Vec<AccountView>,
+}
+
+/// Accounts by their ids.
+type Accounts = Vec<(AccountId, Account)>;
+
 /// A draft in the hands of a rule about money: what it posts and emits is told in its reply.
 ///
 /// A rule makes one at its start: to read the journal's tail is what gives all commands of a book
@@ -371,6 +386,11 @@ impl<'d, 'v> Book<'d, 'v> {
         Self { draft, now, seq, moved: Moved::default() }
     }
 
+    /// Opens the book to look alone: who only reads has no place in its order.
+    pub(crate) fn look(draft: &'d mut Draft<'v>, now: Timestamp) -> Self {
+        Self { draft, now, seq: 0, moved: Moved::default() }
+    }
+
     /// Says what others may want to hear of.
     pub(crate) fn emit(&mut self, event: Event) {
         let json = serde_json::to_value(&event).expect("an event is plain data");
@@ -380,7 +400,7 @@ impl<'d, 'v> Book<'d, 'v> {
 
     /// An account, as all that came before left it.
     pub(crate) fn account(&mut self, id: &AccountId) -> Option<Account> {
-        let account = self.draft.get::<Account>(&RecordId::stored(id.as_str()));
+        let account = self.draft.get::<Account>(&RecordId::from(id));
         account.map(|account| (*account).clone())
     }
 
@@ -395,7 +415,7 @@ impl<'d, 'v> Book<'d, 'v> {
 
     /// Writes an account; gives its version.
     pub(crate) fn put_account(&mut self, id: &AccountId, account: Account) -> Version {
-        self.draft.put(&RecordId::stored(id.as_str()), account)
+        self.draft.put(&RecordId::from(id), account)
     }
 
     /// Tests whether a booking can be posted: what it takes is available, and no balance grows
@@ -408,45 +428,52 @@ impl<'d, 'v> Book<'d, 'v> {
         self.moved_accounts(booking).map(|_| ())
     }
 
-    /// Each account of a booking after it, and what stood there after each line.
-    fn moved_accounts(
-        &mut self,
-        booking: &Booking,
-    ) -> Decided<(BTreeMap<AccountId, Account>, Vec<Balance>)> {
-        let overflow = || MoneyRejection::AmountOverflow {};
-        let mut accounts: BTreeMap<AccountId, Account> = BTreeMap::new();
+    /// Each account of a booking after it, in the order of its lines, and what stood there after
+    /// each line.
+    fn moved_accounts(&mut self, booking: &Booking) -> Decided<(Accounts, Vec<Balance>)> {
+        // A booking has few lines, so a search from the start is the shortest way to its account.
+        let mut accounts: Accounts = Vec::with_capacity(booking.lines.len());
         for line in &booking.lines {
-            if !accounts.contains_key(&line.account) {
+            if !accounts.iter().any(|(id, _)| *id == line.account) {
                 let account = self.own_account(&line.account, &booking.currency);
-                accounts.insert(line.account.clone(), account);
+                accounts.push((line.account.clone(), account));
             }
         }
-        for (id, account) in accounts.iter().filter(|(_, one)| one.class == Class::Bounded) {
-            let of = |side| {
-                let lines = booking.lines.iter();
-                let lines = lines.filter(|line| line.account == *id && line.side == side);
-                lines.map(|line| i128::from(line.amount.get())).sum::<i128>()
-            };
-            let required = of(Side::Debit).saturating_sub(of(Side::Credit));
-            let available = account.available(self.now);
-            if available.wide() < required {
-                let required = Minor::from_wide(required).ok_or_else(overflow)?;
-                let account = id.clone();
-                return Err(MoneyRejection::InsufficientFunds { account, available, required });
-            }
+        for (id, account) in &accounts {
+            self.can_pay(booking, (id, account))?;
         }
         let mut after = Vec::with_capacity(booking.lines.len());
         for line in &booking.lines {
-            let account = accounts.get_mut(&line.account).expect("each line's account was read");
+            let found = accounts.iter_mut().find(|(id, _)| *id == line.account);
+            let (_, account) = found.expect("each line's account was read");
             let amount = line.amount.into();
             let posted = match line.side {
                 Side::Debit => account.posted.debit(amount),
                 Side::Credit => account.posted.credit(amount),
             };
-            account.posted = posted.ok_or_else(overflow)?;
+            account.posted = posted.ok_or(MoneyRejection::AmountOverflow {})?;
             after.push(account.posted);
         }
         Ok((accounts, after))
+    }
+
+    /// Tests that what a booking takes of an account is available there.
+    fn can_pay(&self, booking: &Booking, (id, account): (&AccountId, &Account)) -> Decided<()> {
+        if account.class == Class::External {
+            return Ok(());
+        }
+        let own = booking.lines.iter().filter(|line| line.account == *id);
+        let required = own.fold(0_i128, |sum, line| match line.side {
+            Side::Debit => sum.saturating_add(line.amount.get().into()),
+            Side::Credit => sum.saturating_sub(line.amount.get().into()),
+        });
+        let available = account.available(self.now);
+        if available.wide() < required {
+            let required = Minor::from_wide(required).ok_or(MoneyRejection::AmountOverflow {})?;
+            let account = id.clone();
+            return Err(MoneyRejection::InsufficientFunds { account, available, required });
+        }
+        Ok(())
     }
 
     /// Posts a booking: the transfer, its postings and the accounts they move. Gives the
@@ -461,59 +488,61 @@ impl<'d, 'v> Book<'d, 'v> {
         if booking.is_empty() {
             return Ok(None);
         }
-        let of = |side: Side| {
-            let lines = booking.lines.iter().filter(|line| line.side == side);
-            lines.map(|line| i128::from(line.amount.get())).sum::<i128>()
-        };
-        assert_eq!(of(Side::Debit), of(Side::Credit), "a transfer balances");
+        self.move_all(booking).map(|moved| Some(moved.transfer))
+    }
+
+    /// As [`Book::post`], of a booking with lines; tells how the accounts are after it.
+    ///
+    /// # Errors
+    /// As [`Book::can_post`].
+    ///
+    /// # Panics
+    /// If its debits are not its credits: a mistake of the rule.
+    pub(crate) fn move_all(&mut self, booking: Booking) -> Decided<Posted> {
+        let sum = booking.lines.iter().fold(0_i128, |sum, line| match line.side {
+            Side::Debit => sum.saturating_sub(line.amount.get().into()),
+            Side::Credit => sum.saturating_add(line.amount.get().into()),
+        });
+        assert_eq!(sum, 0, "a transfer balances");
         let (accounts, after) = self.moved_accounts(&booking)?;
 
         // Past here it succeeds.
-        for (id, account) in accounts {
-            self.put_account(&id, account);
-        }
-        let transfer = self.draft.drawn_key();
-        let (seq, at) = (self.seq, self.now);
+        let accounts = accounts.into_iter().map(|(id, account)| {
+            let view = AccountView::of((id.clone(), &account), Version::ABSENT, self.now);
+            let version = self.draft.put(&RecordId::from(&id), account);
+            AccountView { version, ..view }
+        });
+        let accounts = accounts.collect();
+        let transfer = booking.id.clone().unwrap_or_else(|| self.draft.drawn_key());
         for (line, posted_after) in booking.lines.iter().zip(after) {
-            let place = u64::try_from(self.moved.postings.len()).expect("a transfer has few lines");
-            let Line { account, side, amount, reference } = line.clone();
-            let posting = Posting {
-                transfer: transfer.clone(),
-                side,
-                amount,
-                posted_after,
-                reference: reference.clone(),
-                seq,
-                at,
-            };
-            self.draft.put_first(&posting_id(&account, seq, place), posting);
-            let transfer = transfer.clone();
-            self.moved.postings.push(PostingView {
-                transfer,
-                account,
-                side,
-                amount,
-                posted_after,
-                reference,
-                seq,
-                at,
-            });
+            self.put_posting((&transfer, booking.reference.as_ref()), line, posted_after);
         }
-        let Booking { command, currency, lines, reference, number, reverses } = booking;
-        let command = command.to_owned();
-        let record = Transfer {
-            command,
-            currency,
-            lines,
-            reference,
-            number,
-            seq,
-            at,
-            reverses,
-            reversed: None,
-        };
+        let Booking { command, currency, lines, reference, number, reverses, .. } = booking;
+        let (command, seq, at, reversed) = (command.to_owned(), self.seq, self.now, None);
+        let record =
+            Transfer { command, currency, lines, reference, number, seq, at, reverses, reversed };
         self.draft.put_first(&RecordId::from(&transfer), record);
-        Ok(Some(transfer))
+        Ok(Posted { transfer, accounts })
+    }
+
+    /// Writes one side of a transfer. It is about what its line says, else what the transfer says.
+    fn put_posting(
+        &mut self,
+        (transfer, about): (&Key, Option<&Key>),
+        line: &Line,
+        posted_after: Balance,
+    ) {
+        let place = u64::try_from(self.moved.postings.len()).expect("a transfer has few lines");
+        let Line { account, side, amount, reference } = line.clone();
+        let (transfer, reference) = (transfer.clone(), reference.or_else(|| about.cloned()));
+        let (seq, at) = (self.seq, self.now);
+        let id = posting_id(&account, seq, place);
+        let view =
+            PostingView { transfer, account, side, amount, posted_after, reference, seq, at };
+        let PostingView { transfer, reference, .. } = view.clone();
+        self.moved.postings.push(view);
+        let posting = Posting { transfer, side, amount, posted_after, reference, seq, at };
+        self.draft.put_first(&id, posting);
     }
 
     /// Closes the book: what the command posted and emitted.

@@ -102,6 +102,11 @@ rejections! {
             /// The id.
             id: Key,
         },
+        /// No credit note has this id.
+        Existence "credit_note_not_found" => CreditNoteNotFound {
+            /// The id.
+            id: Key,
+        },
         /// No payment has this id.
         Existence "payment_not_found" => PaymentNotFound {
             /// The id.
@@ -524,6 +529,11 @@ rejections! {
 
         /// Too many holds are open on the account.
         Limit "too_many_holds" => TooManyHolds {
+            /// How many there may be.
+            max: u64,
+        },
+        /// It would give back to too many payments and retainers at once: credit less.
+        Limit "too_many_allocations" => TooManyAllocations {
             /// How many there may be.
             max: u64,
         },

@@ -1,12 +1,14 @@
 //! The compact form, of tickets: `T01 given; a; b => x; y`, indented lines go on.
 //!
 //! Each line is read into those of the full form. Given in every script: the currency RCN of scale
-//! 2. `T` (or `U`, `V`, each with a digit) issues a ticket of holder c1 for audience s1, up to 1000
-//! RCN, for 300 s; `T!` also approves it; `W` issues a bearer ticket of issuer m, approved, with a
-//! secret. Every command has an idempotency key of its own unless it names one.
+//! 2; accounts `c1`, `c2` with 10000, `s1`, `s2` with nothing, `m1` of owner m with 1000. `T` (or
+//! `U`, `V`, each with a digit) issues a ticket of holder c1 for audience s1, up to 1000 RCN, for
+//! 300 s, from `c1` to `s1`; `T!` also approves it; `W:` issues a bearer ticket from `m1` with what
+//! it lists. Every command has an idempotency key of its own unless it names one.
 //!
 //! Of the parts on the left the last ones are answered on the right, those before them must be
-//! accepted. A part on the right that begins with a ticket's name is a read of it at that instant.
+//! accepted. A part on the right that begins with the name of a ticket or an account is a read of
+//! it at that instant.
 
 use serde_json::{Map, Value, json};
 
@@ -15,12 +17,25 @@ use super::model::{
     Alternative, Call, Expect, Expected, Field, KeyChoice, Line, Order, ParseError, Script, Step,
     Wanted,
 };
+use super::told::{Known, Told};
 use super::value;
 use super::verb::stand_in_hash;
 use crate::Timestamp;
 
 const CURRENCY: &str = "RCN";
 const TTL_MILLIS: &str = "300000";
+/// The accounts given, their owners and what is on them; all of it came from the mint.
+const ACCOUNTS: [(&str, &str, u64); 5] = [
+    ("c1", "c1", 10_000),
+    ("c2", "c2", 10_000),
+    ("s1", "s1", 0),
+    ("s2", "s2", 0),
+    ("m1", "m", 1_000),
+];
+const MINT: &str = "mint";
+/// What a line says of a store that is exclusive to somebody else: all of these are one to it.
+const STALLS: &str = "the stalling holder changed the row; rolled back; only locked it";
+const CRASH: &str = ", a crash before or after each internal write";
 
 type Parsed<T> = Result<T, String>;
 
@@ -41,13 +56,11 @@ pub fn parse_compact(text: &str) -> Result<Vec<Script>, ParseError> {
             line
         } else {
             let (id, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-            let currency = json!({ "code": CURRENCY, "scale": 2 });
-            let given = Step::Command { name: "currencies.define", content: currency };
             scripts.push(Script {
                 id: id.to_owned(),
                 title: String::new(),
                 line: number,
-                setup: vec![Call::of("currency RCN", given)],
+                setup: setup(),
                 lines: Vec::new(),
             });
             reader = Reader::default();
@@ -56,7 +69,24 @@ pub fn parse_compact(text: &str) -> Result<Vec<Script>, ParseError> {
         let Some(script) = scripts.last_mut() else {
             return Err(wrong("a script begins with its id at the left margin".to_owned()));
         };
-        script.lines.extend(reader.line(body, number).map_err(wrong)?);
+        if let Some(answer) = body.trim().strip_prefix(STALLS) {
+            if answer.trim() != "=> the same, three times" {
+                return Err(wrong(format!("`{answer}` is not understood here")));
+            }
+            let stalled = script.clone();
+            let ways = STALLS.split("; ").map(|title| title.to_owned());
+            scripts.extend(ways.map(|title| Script { title, ..stalled.clone() }));
+            continue;
+        }
+        let (first, second) = crashes(body).map_err(wrong)?;
+        let (start, mut other) = (script.clone(), reader.clone());
+        script.lines.extend(reader.line(&first, number).map_err(wrong)?);
+        if let Some(second) = second {
+            let mut after = Script { title: "a crash after its write".to_owned(), ..start };
+            "a crash before its write".clone_into(&mut script.title);
+            after.lines.extend(other.line(&second, number).map_err(wrong)?);
+            scripts.push(after);
+        }
     }
     if let Some(script) = scripts.iter().find(|script| script.lines.is_empty()) {
         return Err(ParseError::new(script.line, "a script without lines shows nothing"));
@@ -64,8 +94,50 @@ pub fn parse_compact(text: &str) -> Result<Vec<Script>, ParseError> {
     Ok(scripts)
 }
 
+/// What is given in every script.
+fn setup() -> Vec<Call> {
+    let mut calls = Vec::new();
+    let mut given = |text: &str, name: &'static str, content: Value| {
+        calls.push(Call::of(text, Step::Command { name, content }));
+    };
+    let currency = json!({ "code": CURRENCY, "scale": 2 });
+    given("currency RCN", "currencies.define", currency);
+    let mint = json!({ "id": MINT, "owner": MINT, "currency": CURRENCY, "class": "external" });
+    given(MINT, "accounts.create", mint);
+    for (id, owner, amount) in ACCOUNTS {
+        let account = json!({ "id": id, "owner": owner, "currency": CURRENCY });
+        given(id, "accounts.create", account);
+        if 0 < amount {
+            let amount = json!({ "amount": amount, "currency": CURRENCY });
+            let funds = json!({ "id": id, "amount": amount, "from": MINT });
+            given(id, "accounts.credit", funds);
+        }
+    }
+    calls
+}
+
+fn is_account(word: &str) -> bool {
+    ACCOUNTS.iter().any(|(id, _, _)| *id == word)
+}
+
+/// `a; b, a crash before or after each internal write => after restart: used and s1 1000, or
+/// approved and s1 0`: once without the last command's commit and once without its reply. A command
+/// has one internal write, its commit.
+fn crashes(body: &str) -> Parsed<(String, Option<String>)> {
+    let Some((commands, told)) = body.split_once(CRASH) else { return Ok((body.to_owned(), None)) };
+    let wrong = || format!("`{told}` is not understood here");
+    let told = told.trim().strip_prefix("=> after restart:").ok_or_else(wrong)?;
+    let (after, before) = told.split_once(", or ").ok_or_else(wrong)?;
+    let (given, last) = commands.rsplit_once(';').ok_or_else(wrong)?;
+    let ticket = last.split_whitespace().nth(1).ok_or_else(wrong)?;
+    let states = |text: &str| format!("{ticket} {}", text.trim().replace(" and ", "; "));
+    let first = format!("{given}; restart => ok; {}", states(before));
+    let second = format!("{given}; {last} !lost; restart => unknown; ok; {}", states(after));
+    Ok((first, Some(second)))
+}
+
 /// The text without the number of a schedule, `(S6)`, which it may begin with.
-fn schedule_apart(text: &str) -> &str {
+pub(super) fn schedule_apart(text: &str) -> &str {
     let text = text.trim_start();
     let number = text.strip_prefix("(S").and_then(|rest| rest.split_once(')'));
     match number {
@@ -75,27 +147,29 @@ fn schedule_apart(text: &str) -> &str {
 }
 
 /// What is carried from line to line of one script.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Reader {
     at: Timestamp,
     last: Option<Call>,
     ticket: String,
     tickets: Vec<String>,
+    /// The version that the last ticket has by what was accepted, of lost replies too.
+    version: u64,
+    /// What is held for it, as a state.
+    held: String,
 }
 
 impl Default for Reader {
     fn default() -> Self {
         let ticket = "T".to_owned();
-        Self { at: value::START, last: None, ticket, tickets: Vec::new() }
+        let (tickets, version, held) = (Vec::new(), 0, String::new());
+        Self { at: value::START, last: None, ticket, tickets, version, held }
     }
 }
 
 impl Reader {
     fn line(&mut self, text: &str, number: usize) -> Parsed<Vec<Line>> {
-        let (left, right) = match text.split_once("=>") {
-            Some((left, right)) => (left, parts(right, ';')),
-            None => (text, Vec::new()),
-        };
+        let (left, right) = text.split_once("=>").unwrap_or((text, ""));
         let sent: Vec<&str> = parts(left, ';');
         let mut answers = Vec::new();
         for part in &sent {
@@ -107,19 +181,25 @@ impl Reader {
                 answers.push(Line { number, at, calls, order, expect: all });
             }
         }
-        let told = right.iter().filter(|part| !self.is_state(part)).count();
-        let unanswered = answers.len().checked_sub(told).ok_or("more answers than commands")?;
+        let accounts = ACCOUNTS.map(|(id, _, _)| id);
+        let (tickets, version, held) = (self.tickets.as_slice(), self.version, &*self.held);
+        let told = Known { tickets, accounts: &accounts, version, held }.read(right)?;
+        let count = told.iter().filter(|one| matches!(one, Told::Answer(_))).count();
+        let unanswered = answers.len().checked_sub(count).ok_or("more answers than commands")?;
         let mut lines = Vec::new();
         let mut answers = answers.into_iter();
         lines.extend(answers.by_ref().take(unanswered));
-        for part in right {
-            if self.is_state(part) {
-                lines.push(self.state(part, number, lines.last())?);
-                continue;
-            }
-            let line = answers.next().ok_or("more answers than commands")?;
-            let expect = outcome(part, line.calls.len())?;
-            lines.push(Line { expect, ..line });
+        for one in told {
+            let line = match one {
+                Told::State(state) => self.state(&state, number, lines.last())?,
+                Told::Replay(told) => replay(&told, lines.last())?,
+                Told::Answer(told) => {
+                    let line = answers.next().ok_or("more answers than commands")?;
+                    let expect = outcome(&told, line.calls.len())?;
+                    Line { expect, ..line }
+                }
+            };
+            lines.push(line);
         }
         Ok(lines)
     }
@@ -127,6 +207,14 @@ impl Reader {
     /// A part of the left side: its time, its commands in groups that go one after the other.
     fn part(&mut self, text: &str) -> Parsed<(Timestamp, Vec<Vec<Call>>, Order)> {
         let mut text = text.trim();
+        if let Some(time) = text.strip_prefix("clock back to @") {
+            self.at = instant(time)?;
+            return Ok((self.at, Vec::new(), Order::InTurn));
+        }
+        if let Some(list) = text.strip_prefix("list [") {
+            let call = self.list(text, list.strip_suffix(']').ok_or("`]` is missing")?)?;
+            return Ok((self.at, vec![vec![call]], Order::InTurn));
+        }
         if let Some(rest) = text.strip_prefix('@') {
             let (time, rest) = rest.split_once(char::is_whitespace).ok_or("nothing to do")?;
             self.at = instant(time)?;
@@ -156,6 +244,24 @@ impl Reader {
         Ok((self.at, groups, order))
     }
 
+    /// `list [a, b]`: all or nothing.
+    fn list(&mut self, text: &str, list: &str) -> Parsed<Call> {
+        let mut all = Vec::new();
+        for command in parts(list, ',') {
+            let words = value::words(command);
+            let [first, tail @ ..] = words.as_slice() else {
+                return Err("there is no command".to_owned());
+            };
+            match self.step(first, tail)? {
+                Step::Command { name, content } => all.push((name, content)),
+                Step::List(_) | Step::Restart | Step::StoreDown | Step::StoreUp => {
+                    return Err(format!("`{command}` cannot be in a list"));
+                }
+            }
+        }
+        Ok(Call { key: KeyChoice::Fresh, ..Call::of(text, Step::List(all)) })
+    }
+
     fn calls(&mut self, words: &[&str]) -> Parsed<Vec<Call>> {
         let mut call = Call::of(words.join(" "), Step::Restart);
         let mut rest = Vec::new();
@@ -167,12 +273,16 @@ impl Reader {
         let [first, tail @ ..] = rest.as_slice() else {
             return Err("there is no command".to_owned());
         };
-        let symbol = first.strip_suffix('!').unwrap_or(first);
+        let symbol = first.strip_suffix(['!', ':']).unwrap_or(first);
         if is_ticket(symbol) {
             return self.issue(first, tail, call);
         }
         call.step = self.step(first, tail)?;
-        let reads = matches!(call.step, Step::Command { name: "tickets.read", .. });
+        let reads =
+            matches!(call.step, Step::Command { name: "tickets.read" | "accounts.read", .. });
+        if call.lost {
+            self.version = self.version.saturating_add(1);
+        }
         let keyed = call.step.is_command() && !reads && !call.dry_run;
         if keyed && call.key == KeyChoice::None {
             call.key = KeyChoice::Fresh;
@@ -189,6 +299,14 @@ impl Reader {
             ("again", []) => return self.last_step().cloned(),
             ("approve" | "reject", _) => self.by("holder", "c1", tail)?.named(first)?,
             ("cancel" | "revoke", _) => self.by("by", "c1", tail)?.named(first)?,
+            ("get", [id]) if is_account(id) => ("accounts.read", json!({ "id": id })),
+            ("close", [id]) if is_account(id) => ("accounts.close", json!({ "id": id })),
+            ("transfer", [from, "to", to, amount]) => {
+                let amount = money(amount, CURRENCY).ok_or("how much?")?;
+                ("accounts.debit", json!({ "id": from, "amount": amount, "to": to }))
+            }
+            (id, ["has", amount]) if is_account(id) => has(id, amount)?,
+            ("by", [by]) => self.last_by(by)?,
             ("get", [_]) => ("tickets.read", json!({ "id": self.subject(tail)?.0 })),
             ("expire", _) => {
                 let ids: Parsed<Vec<Value>> = if tail.is_empty() {
@@ -208,6 +326,19 @@ impl Reader {
         Ok(&self.last.as_ref().ok_or("there is nothing to do again")?.step)
     }
 
+    /// `by s2` after a revoke: the same by somebody else.
+    fn last_by(&self, by: &str) -> Parsed<(&'static str, Value)> {
+        let Step::Command { name, content } = self.last_step()? else {
+            return Err("that was no command".to_owned());
+        };
+        let mut content = content.clone();
+        match content.get_mut("by") {
+            Some(field) => *field = json!(by),
+            None => return Err(format!("{name} is not by anybody")),
+        }
+        Ok((name, content))
+    }
+
     /// `-5` after a redeem: the same with this amount; `secret=right`: with this secret.
     fn other_amount(&self, text: &str, rest: &[&str]) -> Parsed<Step> {
         let unknown = || format!("`{text}` is no command");
@@ -219,6 +350,9 @@ impl Reader {
         match (text.strip_prefix("secret="), rest) {
             (Some(secret), []) => {
                 fields.insert("secret_hash".to_owned(), json!(stand_in_hash(secret)));
+            }
+            (None, []) if fields.contains_key("secret_hash") && !text.contains(' ') => {
+                fields.insert("secret_hash".to_owned(), json!(stand_in_hash(text)));
             }
             (None, []) => {
                 fields.insert("amount".to_owned(), money(text, CURRENCY).ok_or_else(unknown)?);
@@ -296,31 +430,20 @@ impl Reader {
 
     /// `T`, `T!`, `W` and what is different from the ticket that is given.
     fn issue(&mut self, first: &str, options: &[&str], call: Call) -> Parsed<Vec<Call>> {
-        let symbol = first.strip_suffix('!').unwrap_or(first);
+        let symbol = first.strip_suffix(['!', ':']).unwrap_or(first);
         let mut fields = given(symbol);
-        let mut rest = options;
-        let mut used = false;
-        while let [option, tail @ ..] = rest {
-            rest = tail;
-            match (*option, tail) {
-                ("used", _) => used = true,
-                ("one_pending", _) => {
-                    fields.insert("one_pending".to_owned(), Value::Bool(true));
-                }
-                ("audience" | "holder", [name, tail @ ..]) => {
-                    fields.insert((*option).to_owned(), json!(name));
-                    rest = tail;
-                }
-                (option, _) => {
-                    let (name, value) = issue_option(option)?;
-                    fields.insert(name.to_owned(), value);
-                }
-            }
-        }
+        let used = lay_over(&mut fields, options)?;
+        self.version = 1;
+        self.held = held(&fields);
         symbol.clone_into(&mut self.ticket);
         self.tickets.push(symbol.to_owned());
         let content = Value::Object(fields);
-        let key = if call.key == KeyChoice::None { KeyChoice::Fresh } else { call.key.clone() };
+        let key = match (&call.key, first.ends_with(':')) {
+            // What is listed is sent again by its replay.
+            (KeyChoice::None, true) => KeyChoice::Given(symbol.to_owned()),
+            (KeyChoice::None, false) => KeyChoice::Fresh,
+            (key, _) => key.clone(),
+        };
         let binds = Some(symbol.to_owned());
         let step = Step::Command { name: "tickets.create", content };
         let text = call.text.clone();
@@ -333,18 +456,17 @@ impl Reader {
         if first.ends_with('!') || used {
             let content = json!({ "id": reference(symbol), "holder": "c1" });
             follow(Step::Command { name: "tickets.approve", content });
+            self.version = self.version.saturating_add(1);
         }
         if used {
             let (name, content) = self.redeem(&[symbol])?;
-            follow(Step::Command { name, content });
+            calls.push(Call {
+                key: KeyChoice::Fresh,
+                ..Call::of(text, Step::Command { name, content })
+            });
+            self.version = self.version.saturating_add(1);
         }
         Ok(calls)
-    }
-
-    /// Whether a part of the right side says how a ticket is.
-    fn is_state(&self, part: &str) -> bool {
-        let first = part.split_whitespace().next().unwrap_or_default();
-        self.tickets.iter().any(|ticket| ticket == first)
     }
 
     /// `T still approved`, `T {used_by s1}`: a read.
@@ -352,17 +474,74 @@ impl Reader {
         let (name, rest) = part.split_once(char::is_whitespace).ok_or("how is it?")?;
         let rest = rest.trim();
         let rest = rest.strip_prefix("still ").unwrap_or(rest);
-        let fields = match rest.strip_prefix('{') {
-            Some(rest) => fields("ok", rest.strip_suffix('}').ok_or("`}` is missing")?)?,
-            None => fields("ok", rest)?,
+        let (step, fields) = if is_account(name) {
+            let content = json!({ "id": name });
+            (Step::Command { name: "accounts.read", content }, sums(rest)?)
+        } else {
+            let fields = match rest.strip_prefix('{') {
+                Some(rest) => fields("ok", rest.strip_suffix('}').ok_or("`}` is missing")?)?,
+                None => fields("ok", rest)?,
+            };
+            let content = json!({ "id": reference(name) });
+            (Step::Command { name: "tickets.read", content }, fields)
         };
-        let content = json!({ "id": reference(name) });
-        let step = Step::Command { name: "tickets.read", content };
         let expect = Expect::One(Expected { word: "ok".to_owned(), fields });
         let at = before.map_or(self.at, |line| line.at);
         let calls = vec![Call::of(format!("get {name}"), step)];
         Ok(Line { number, at, calls, order: Order::InTurn, expect })
     }
+}
+
+/// `c1 has 1000`: the rest of what is given goes back.
+fn has(id: &str, amount: &str) -> Parsed<(&'static str, Value)> {
+    let wrong = || format!("`{id} has {amount}` is not less than what is given");
+    let given = ACCOUNTS.iter().find(|(known, _, _)| *known == id).map(|(_, _, given)| *given);
+    let amount: u64 = amount.parse().map_err(|_| wrong())?;
+    let rest = given.and_then(|given| given.checked_sub(amount)).ok_or_else(wrong)?;
+    let amount = json!({ "amount": rest, "currency": CURRENCY });
+    Ok(("accounts.debit", json!({ "id": id, "amount": amount, "to": MINT })))
+}
+
+/// What is held for an approved ticket of these fields, as a state of the account that pays.
+fn held(fields: &Map<String, Value>) -> String {
+    let account = fields.get("debit_account").and_then(Value::as_str).unwrap_or_default();
+    let amount = fields.get("max_amount").and_then(|max| max.get("amount"));
+    format!("{account} held {}", amount.cloned().unwrap_or_default())
+}
+
+/// `9000 held 1000 available 8000`: sums of an account; the first is what is posted.
+fn sums(text: &str) -> Parsed<Vec<Field>> {
+    let words = value::words(text);
+    let (mut all, mut rest) = (Vec::new(), words.as_slice());
+    let is = |name: &str, text: &str| Field { name: name.to_owned(), wanted: wanted(text) };
+    if let [posted, tail @ ..] = rest
+        && posted.parse::<i64>().is_ok()
+    {
+        all.push(is("posted", posted));
+        rest = tail;
+    }
+    while let [name, sum, tail @ ..] = rest {
+        all.push(is(name, sum));
+        rest = tail;
+    }
+    if rest.is_empty() { Ok(all) } else { Err(format!("`{text}` is not name and sum")) }
+}
+
+/// The last command again, under its key, with another secret of the door's.
+fn replay(told: &str, last: Option<&Line>) -> Parsed<Line> {
+    let Some(line) = last else { return Err("there is nothing to send again".to_owned()) };
+    let mut line = line.clone();
+    for call in &mut line.calls {
+        call.binds = None;
+        if let Step::Command { content, .. } = &mut call.step
+            && let Some(hash) = content.get_mut("made_secret_hash")
+        {
+            *hash = json!(stand_in_hash("another"));
+        }
+    }
+    let mut expected = expected("replay")?;
+    expected.fields.push(Field { name: told.to_owned(), wanted: wanted("true") });
+    Ok(Line { expect: Expect::One(expected), ..line })
 }
 
 /// The content of a command whose wire name ends in its verb.
@@ -417,6 +596,8 @@ fn given(symbol: &str) -> Map<String, Value> {
     set("audience", json!("s1"));
     set("max_amount", json!({ "amount": 1000, "currency": CURRENCY }));
     set("ttl_ns", millis_json(TTL_MILLIS).unwrap_or_default());
+    set("debit_account", json!(if bearer { "m1" } else { "c1" }));
+    set("credit_account", json!("s1"));
     if bearer {
         set("issued_by", json!("m"));
         set("approved", Value::Bool(true));
@@ -425,6 +606,50 @@ fn given(symbol: &str) -> Map<String, Value> {
         set("issued_by", json!("s1"));
     }
     fields
+}
+
+/// Lays what is listed over the fields of a ticket; tells whether it is to be used at once.
+fn lay_over(fields: &mut Map<String, Value>, options: &[&str]) -> Parsed<bool> {
+    let mut rest = options;
+    let mut used = false;
+    let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    while let [option, tail @ ..] = rest {
+        rest = tail;
+        let plain = |word: &str| word.trim_end_matches(',').to_owned();
+        match (plain(option).as_str(), tail) {
+            ("used", _) => used = true,
+            ("one_pending", _) => drop(set("one_pending", Value::Bool(true))),
+            ("approved", _) => drop(set("approved", Value::Bool(true))),
+            ("make_secret", _) => {
+                set("make_secret", Value::Bool(true));
+                set("made_secret_hash", json!(stand_in_hash("right")));
+            }
+            // A bearer ticket is given without one.
+            ("no", [holder, tail @ ..]) if plain(holder) == "holder" => rest = tail,
+            ("audience", [name, tail @ ..]) => {
+                set("audience", json!(plain(name)));
+                set("credit_account", json!(plain(name)));
+                rest = tail;
+            }
+            ("holder", [name, tail @ ..]) => {
+                set("holder", json!(plain(name)));
+                rest = tail;
+            }
+            ("issued_by", [name, tail @ ..]) => {
+                set("issued_by", json!(plain(name)));
+                rest = tail;
+            }
+            ("debit", [name, tail @ ..]) => {
+                set("debit_account", json!(plain(name)));
+                rest = tail;
+            }
+            (option, _) => {
+                let (name, value) = issue_option(option)?;
+                set(name, value);
+            }
+        }
+    }
+    Ok(used)
 }
 
 fn issue_option(option: &str) -> Parsed<(&'static str, Value)> {
@@ -444,13 +669,13 @@ fn issue_option(option: &str) -> Parsed<(&'static str, Value)> {
     field.ok_or_else(wrong)
 }
 
-fn accepted(calls: usize) -> Expect {
+pub(super) fn accepted(calls: usize) -> Expect {
     let ok = Expected { word: "ok".to_owned(), fields: Vec::new() };
     if calls == 1 { Expect::One(ok) } else { Expect::Counts(vec![vec![(calls, ok)]]) }
 }
 
 /// Splits outside of braces and brackets; empty parts are dropped.
-fn parts(text: &str, at: char) -> Vec<&str> {
+pub(super) fn parts(text: &str, at: char) -> Vec<&str> {
     let mut depth = 0_i32;
     let mut from = 0_usize;
     let mut parts = Vec::new();
@@ -497,6 +722,10 @@ fn alternative(text: &str) -> Parsed<Alternative> {
 fn expected(text: &str) -> Parsed<Expected> {
     let (word, rest) = text.split_once('{').map_or((text, None), |(word, rest)| (word, Some(rest)));
     let word = word.trim();
+    if rest.is_none() && word.contains(char::is_whitespace) {
+        // A read says only its fields.
+        return Ok(Expected { word: "ok".to_owned(), fields: fields("ok", word)? });
+    }
     code(word)?;
     let mut all = match rest {
         Some(rest) => fields(word, rest.trim().strip_suffix('}').ok_or("`}` is missing")?)?,
@@ -521,6 +750,9 @@ fn field(word: &str, text: &str) -> Parsed<Field> {
     if rest.is_empty() {
         return Ok(match word {
             "invalid_amount" => is("reason", name),
+            "account_closed" | "account_owner_mismatch" | "insufficient_funds" => {
+                is("account", name)
+            }
             "ok" | "replay" | "ticket_not_approved" => is("status", name),
             _ => return Err(format!("`{name}` of {word} has no value")),
         });

@@ -41,6 +41,7 @@ fn find(answer: &Answer, name: &str) -> Option<Value> {
         "replayed" => return Some(Value::Bool(answer.replayed)),
         "decided_by" => return Some(Value::String(answer.decided_by.clone())),
         "dry_run" if answer.dry_run => return Some(Value::Bool(true)),
+        "events" => return Some(Value::String(events(&answer.json))),
         "violations" => return violations(&answer.json).map(Value::String),
         _ => {}
     }
@@ -79,6 +80,13 @@ fn children(value: &Value) -> Vec<&Value> {
     }
 }
 
+/// The names of the events that an answer tells, as a script writes them: `a,b`; `-` if none.
+fn events(json: &Value) -> String {
+    let all = json.get("events").and_then(Value::as_array).into_iter().flatten();
+    let names: Vec<&str> = all.filter_map(|event| event.get("event")?.as_str()).collect();
+    if names.is_empty() { "-".to_owned() } else { names.join(",") }
+}
+
 /// The targets of a refusal, as a script writes them: `b,p/k`.
 fn violations(json: &Value) -> Option<String> {
     let text = |value: &Value, name| value.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -108,8 +116,11 @@ fn is(text: &str, found: &Value) -> bool {
             };
             value::name(text).as_deref() == Some(found) || instant() == Some(true)
         }
-        // An amount is compared by its count, a list of names by the names.
-        Value::Object(fields) => fields.get("amount").is_some_and(|found| is(text, found)),
+        // An amount is compared by its count, a number by its text, a list of names by the names.
+        Value::Object(fields) => {
+            let found = fields.get("amount").or_else(|| fields.get("number"));
+            found.is_some_and(|found| is(text, found))
+        }
         Value::Array(values) => {
             let names: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
             names.len() == values.len() && names.join(",") == text

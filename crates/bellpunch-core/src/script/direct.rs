@@ -78,18 +78,25 @@ impl DirectWorld {
             }
         }
         for command in due.into_iter().filter_map(|(kind, ids)| sweep(&kind, ids)) {
-            let (key, dry_run, lost, stall_until) = (None, false, false, None);
-            let sending = Sending { command, key, dry_run, lost, stall_until };
+            let (rest, key, dry_run) = (Vec::new(), None, false);
+            let (lost, stall_until) = (false, None);
+            let sending = Sending { command, rest, key, dry_run, lost, stall_until };
             let (_, touched) = self.decide(&sending);
             self.settle(&[touched]);
         }
     }
 
     fn request(&mut self, sending: &Sending) -> Request {
-        self.drawn = self.drawn.saturating_add(1);
+        let mut commands = vec![sending.command.clone()];
+        commands.extend(sending.rest.iter().cloned());
+        let mut draw = || {
+            self.drawn = self.drawn.saturating_add(1);
+            self.drawn.wrapping_shl(64)
+        };
+        let entropy = commands.iter().map(|_| draw()).collect();
         Request {
-            commands: vec![sending.command.clone()],
-            entropy: vec![self.drawn.wrapping_shl(64)],
+            commands,
+            entropy,
             key: sending.key.clone().map(|key| {
                 let name = sending.command.name().as_bytes();
                 let content = sending.command.content();
@@ -97,7 +104,7 @@ impl DirectWorld {
             }),
             keep: KEEP,
             dry_run: sending.dry_run,
-            journaling: Journaling::Off,
+            journaling: Journaling::Begun,
         }
     }
 

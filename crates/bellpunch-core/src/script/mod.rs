@@ -22,16 +22,20 @@
 //! # Ok::<(), bellpunch_core::script::ParseError>(())
 //! ```
 
+mod book;
 mod compact;
 mod compare;
 mod direct;
 mod full;
+mod ledger_verb;
 mod model;
 mod run;
+mod told;
 mod value;
 mod verb;
 mod world;
 
+pub use book::parse_book;
 pub use compact::parse_compact;
 pub use direct::DirectWorld;
 pub use full::parse;

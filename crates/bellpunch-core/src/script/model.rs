@@ -75,6 +75,8 @@ pub enum Step {
         /// The content as the wire has it.
         content: Value,
     },
+    /// Sends several in one list, all or nothing: each its wire name and its content.
+    List(Vec<(&'static str, Value)>),
     /// Kills the node and starts it.
     Restart,
     /// Cuts the store off.
@@ -203,7 +205,7 @@ impl Step {
     /// Whether it is a command of a wire.
     #[must_use]
     pub const fn is_command(&self) -> bool {
-        matches!(self, Self::Command { .. })
+        matches!(self, Self::Command { .. } | Self::List(_))
     }
 }
 

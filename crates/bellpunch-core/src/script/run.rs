@@ -24,7 +24,19 @@ const ALL_ORDERS_MAX: usize = 6;
 /// How often one script is run at most.
 const RUNS_MAX: usize = 4_096;
 /// Records that are never purged, so their versions rise without gaps.
-const LASTING: [&str; 4] = ["policies/", "quotas/", "tickets/", "uploads/"];
+const LASTING: [&str; 8] = [
+    "accounts/",
+    "invoices/",
+    "payments/",
+    "policies/",
+    "quotas/",
+    "retainers/",
+    "tickets/",
+    "uploads/",
+];
+
+/// What a command makes, by its name in the reply.
+const MADE: [&str; 6] = ["ticket", "consumption", "refund", "dispute", "hold", "transfer"];
 
 /// Where a script and a world disagree.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -259,6 +271,14 @@ impl<'s, W: World> Run<'s, W> {
                 Err(Unsent::Shape(answer)) => (None, *answer),
                 Err(Unsent::Script(message)) => return Err(wrong(message)),
             },
+            Step::List(commands) => match self.prepare_list(call, commands) {
+                Ok(sending) => {
+                    let answer = self.world.send(&sending)?;
+                    (Some(sending), answer)
+                }
+                Err(Unsent::Shape(answer)) => (None, *answer),
+                Err(Unsent::Script(message)) => return Err(wrong(message)),
+            },
         };
         let sent = Sent { text: call.text.clone(), sending, answer };
         self.note(call, &sent);
@@ -301,6 +321,20 @@ impl<'s, W: World> Run<'s, W> {
         Ok(all)
     }
 
+    fn prepare_list(
+        &mut self,
+        call: &Call,
+        commands: &[(&'static str, Value)],
+    ) -> Result<Sending, Unsent> {
+        let mut all = Vec::new();
+        for (name, content) in commands {
+            all.push(self.prepare(call, name, content)?);
+        }
+        let mut all = all.into_iter();
+        let first = all.next().ok_or_else(|| Unsent::Script("a list of nothing".to_owned()))?;
+        Ok(Sending { rest: all.map(|sending| sending.command).collect(), ..first })
+    }
+
     fn prepare(&mut self, call: &Call, name: &str, content: &Value) -> Result<Sending, Unsent> {
         let content = self.filled(content).map_err(Unsent::Script)?;
         let unknown = || Unsent::Script(format!("no command is called {name}"));
@@ -323,6 +357,7 @@ impl<'s, W: World> Run<'s, W> {
         });
         Ok(Sending {
             command,
+            rest: Vec::new(),
             key: key.transpose()?,
             dry_run: call.dry_run,
             lost: call.lost,
@@ -373,7 +408,10 @@ impl<'s, W: World> Run<'s, W> {
 
     /// Remembers what was made, by the name the script has for it.
     fn note(&mut self, call: &Call, sent: &Sent) {
-        let made = |answer: &Answer| answer.json.get("ticket")?.get("id").cloned();
+        let made = |answer: &Answer| {
+            let made = MADE.iter().find_map(|name| answer.json.get(name))?;
+            made.get("id").cloned()
+        };
         if let (Some(name), "ok") = (&call.binds, sent.answer.word.as_str())
             && let Some(id) = made(&sent.answer)
         {

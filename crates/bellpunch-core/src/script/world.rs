@@ -13,6 +13,8 @@ use crate::{AnyCommand, IdempotencyKey, Timestamp, Versions};
 pub struct Sending {
     /// What is asked.
     pub command: Arc<dyn AnyCommand>,
+    /// What is asked in one list with it, after it: all or nothing.
+    pub rest: Vec<Arc<dyn AnyCommand>>,
     /// Under which idempotency key.
     pub key: Option<IdempotencyKey>,
     /// Decide and drop.

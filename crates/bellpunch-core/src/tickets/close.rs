@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::index::Issues;
-use super::{Close, Found, Status, Ticket, TicketRejection, TicketReply, put};
+use super::{Close, Found, Status, Ticket, TicketRejection, TicketReply, accounts, put};
 use crate::{Command, Draft, IfVersion, Key, Timestamp};
 
 /// The holder consents.
@@ -38,13 +38,15 @@ impl Command for Approve {
         found.at_version(self.if_version.as_ref())?;
         found.over(now)?;
         found.ticket.already_approved()?;
+        accounts::can_hold(draft, &found.ticket, now)?;
 
         // Past here it succeeds.
         draft.commit_before(found.ticket.expires_at);
         Issues::answered(draft, &self.id, &found.ticket, now);
         let ticket = (*found.ticket).clone();
-        let ticket = Ticket { status: Status::Approved, approved_at: Some(now), ..ticket };
-        Ok(put(draft, &self.id, ticket, now))
+        let mut ticket = Ticket { status: Status::Approved, approved_at: Some(now), ..ticket };
+        let money = accounts::hold_all(draft, (&self.id, &mut ticket), now);
+        Ok(put(draft, (&self.id, ticket), (money, now)))
     }
 }
 
@@ -83,7 +85,7 @@ impl Command for Reject {
 
         // Past here it succeeds.
         let close = Close { at: now, by: Some(self.holder.clone()), reason: self.reason.clone() };
-        Ok(end(draft, &self.id, (&found.ticket, Status::Rejected), close))
+        end(draft, &self.id, (&found.ticket, Status::Rejected), close)
     }
 }
 
@@ -122,7 +124,7 @@ impl Command for Cancel {
 
         // Past here it succeeds.
         let close = Close { at: now, by: Some(self.by.clone()), reason: self.reason.clone() };
-        Ok(end(draft, &self.id, (&found.ticket, Status::Cancelled), close))
+        end(draft, &self.id, (&found.ticket, Status::Cancelled), close)
     }
 }
 
@@ -160,7 +162,7 @@ impl Command for Revoke {
 
         // Past here it succeeds.
         let close = Close { at: now, by: Some(self.by.clone()), reason: self.reason.clone() };
-        Ok(end(draft, &self.id, (&found.ticket, Status::Cancelled), close))
+        end(draft, &self.id, (&found.ticket, Status::Cancelled), close)
     }
 }
 
@@ -178,18 +180,19 @@ fn allowed(ticket: &Ticket, by: &Key) -> Result<(), TicketRejection> {
     Ok(())
 }
 
-/// Closes a ticket that is neither used nor over.
+/// Closes a ticket that is neither used nor over. What was set aside for it is given back.
 fn end(
     draft: &mut Draft<'_>,
     id: &Key,
     (ticket, status): (&Ticket, Status),
     close: Close,
-) -> TicketReply {
+) -> Result<TicketReply, TicketRejection> {
     let now = close.at;
+    let money = accounts::give_back(draft, ticket, now)?;
     draft.commit_before(ticket.expires_at);
     if ticket.status == Status::Pending {
         Issues::answered(draft, id, ticket, now);
     }
     let ticket = Ticket { status, closed: Some(close), ..ticket.clone() };
-    put(draft, id, ticket, now)
+    Ok(put(draft, (id, ticket), (money, now)))
 }

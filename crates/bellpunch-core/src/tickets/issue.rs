@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::accounts::{self, Accounts, Named};
 use super::index::{ISSUES_MAX, Issues, PERIOD_MAX};
 use super::{Metadata, Status, Ticket, TicketRejection, TicketReply, put};
 use crate::currencies;
@@ -140,7 +141,11 @@ impl Create {
         }
     }
 
-    fn issued(&self, now: Timestamp, expires_at: Timestamp) -> Ticket {
+    fn issued(
+        &self,
+        accounts: Option<Accounts>,
+        (now, expires_at): (Timestamp, Timestamp),
+    ) -> Ticket {
         Ticket {
             holder: self.holder.clone(),
             audience: self.audience.clone(),
@@ -151,6 +156,7 @@ impl Create {
             issued_by: self.issued_by.clone(),
             expires_at,
             approved_at: self.approved.then_some(now),
+            accounts,
             used: None,
             closed: None,
             secret_hash: self.secret_hash.or(self.made_secret_hash),
@@ -164,6 +170,10 @@ impl Command for Create {
     type Reply = TicketReply;
     type Rejection = TicketRejection;
 
+    fn begins_journal(&self) -> bool {
+        self.debit_account.is_some()
+    }
+
     fn decide(
         &self,
         draft: &mut Draft<'_>,
@@ -175,10 +185,7 @@ impl Command for Create {
         {
             return Err(TicketRejection::UnknownCurrency { currency: code.clone() });
         }
-        // A book without accounts has none of any name.
-        if let Some(id) = self.debit_account.clone() {
-            return Err(TicketRejection::AccountNotFound { id });
-        }
+        let named = Named::find(draft, self)?;
         let pair = self.holder.as_ref().map(|holder| (holder, &self.audience));
         let mut issues = pair.map(|pair| Issues::of(draft, pair, now));
         if let Some(issues) = &issues
@@ -189,6 +196,12 @@ impl Command for Create {
         let too_long = TicketRejection::TtlTooLong { max_ttl_ns: TTL_MAX };
         let expires_at = now.plus(self.ttl_ns).filter(|_| self.ttl_ns <= TTL_MAX);
         let expires_at = expires_at.ok_or(too_long)?;
+        if let Some(named) = &named {
+            named.same_currency(&self.max_amount)?;
+            if self.approved || self.require_funds {
+                named.has_funds(self.max_amount.count, now)?;
+            }
+        }
         if let Some(issues) = &issues {
             if !self.approved {
                 issues.room_for_pending()?;
@@ -196,6 +209,11 @@ impl Command for Create {
             if let Some(limit) = self.issue_limit {
                 issues.within_limit(limit, now)?;
             }
+        }
+        if let Some(named) = &named
+            && self.approved
+        {
+            named.has_room(now)?;
         }
         let id = draft.drawn_key();
         let known = draft.get::<Ticket>(&RecordId::from(&id));
@@ -209,7 +227,10 @@ impl Command for Create {
             }
             issues.clone().write(draft, pair);
         }
-        let mut reply = put(draft, &id, self.issued(now, expires_at), now);
+        let mut ticket = self.issued(named.map(|named| named.accounts), (now, expires_at));
+        let money =
+            if self.approved { accounts::hold_all(draft, (&id, &mut ticket), now) } else { None };
+        let mut reply = put(draft, (&id, ticket), (money, now));
         reply.secret_withheld = self.make_secret.then_some(true);
         Ok(reply)
     }

@@ -9,6 +9,7 @@
 //! that is over, is the mistake that must not happen: commands that rely on a ticket's time state
 //! it as their commit's deadline.
 
+mod accounts;
 mod close;
 mod expire;
 mod index;
@@ -21,11 +22,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::accounts::Accounts;
 use crate::{
-    Amount, AnyCommand, Command, Draft, IfVersion, Key, Kind, Record, RecordId, SecretHash,
-    Timestamp, Version,
+    AccountId, Amount, AnyCommand, Command, Draft, IfVersion, Key, Kind, Record, RecordId,
+    SecretHash, Timestamp, Version,
 };
 
+pub use accounts::TicketMoney;
 pub use close::{Approve, Cancel, Reject, Revoke};
 pub use expire::{Expire, Expired, Skipped};
 pub use index::{Issues, PendingTicket, SweepIssues};
@@ -70,6 +73,8 @@ pub struct Ticket {
     expires_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     approved_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    accounts: Option<Accounts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     used: Option<Use>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,17 +129,21 @@ impl Ticket {
         let used = self.used.clone();
         let (used_at, used_by, amount_used) = used
             .map_or((None, None, None), |used| (Some(used.at), Some(used.by), Some(used.amount)));
+        let accounts = self.accounts.as_ref();
         TicketView {
             id: id.clone(),
             holder: self.holder.clone(),
             audience: self.audience.clone(),
             max_amount: self.max_amount.clone(),
             partial: self.partial,
+            debit_account: accounts.map(|accounts| accounts.debit.clone()),
+            credit_account: accounts.map(|accounts| accounts.credit.clone()),
             status,
             issued_at: self.issued_at,
             issued_by: self.issued_by.clone(),
             expires_at: self.expires_at,
             approved_at: self.approved_at,
+            hold: accounts.and_then(|accounts| accounts.hold.clone()),
             used_at,
             used_by,
             amount_used,
@@ -208,6 +217,12 @@ pub struct TicketView {
     pub max_amount: Amount,
     /// Whether it may be redeemed for less.
     pub partial: bool,
+    /// The account that pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debit_account: Option<AccountId>,
+    /// The account that is paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credit_account: Option<AccountId>,
     /// What it is now, the passing of time included.
     pub status: Status,
     /// When it was issued.
@@ -219,6 +234,9 @@ pub struct TicketView {
     /// When its holder approved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_at: Option<Timestamp>,
+    /// The hold on the account that pays, which came with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Key>,
     /// When it was redeemed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_at: Option<Timestamp>,
@@ -253,6 +271,9 @@ pub struct TicketReply {
     /// The door made a secret. The first reply shows it beside the receipt; a replay only has this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_withheld: Option<bool>,
+    /// What a command did to the accounts; of a ticket that has some.
+    #[serde(flatten)]
+    pub money: Option<TicketMoney>,
 }
 
 /// A ticket that was found, and where.
@@ -285,10 +306,15 @@ impl Found {
     }
 }
 
-/// Writes a changed ticket and tells how it is now.
-fn put(draft: &mut Draft<'_>, id: &Key, ticket: Ticket, now: Timestamp) -> TicketReply {
+/// Writes a changed ticket and tells how it is now, and what was done to its accounts.
+fn put(
+    draft: &mut Draft<'_>,
+    (id, ticket): (&Key, Ticket),
+    (money, now): (Option<TicketMoney>, Timestamp),
+) -> TicketReply {
+    let money = money.or_else(|| ticket.accounts.is_some().then(TicketMoney::default));
     let version = draft.put(&RecordId::from(id), ticket.clone());
-    TicketReply { ticket: ticket.view(id, version, now), secret_withheld: None }
+    TicketReply { ticket: ticket.view(id, version, now), secret_withheld: None, money }
 }
 
 /// Tells how a ticket is now.
@@ -312,7 +338,7 @@ impl Command for Read {
     ) -> Result<TicketReply, TicketRejection> {
         let found = Found::find(draft, &self.id)?;
         let ticket = found.ticket.view(&self.id, found.version, now);
-        Ok(TicketReply { ticket, secret_withheld: None })
+        Ok(TicketReply { ticket, secret_withheld: None, money: None })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Found, Status, Ticket, TicketRejection, TicketReply, Use, put};
+use super::{Found, Status, Ticket, TicketRejection, TicketReply, Use, accounts, put};
 use crate::currencies;
 use crate::{
     Amount, Command, Draft, IfVersion, Key, Measure, MinorUnits, SecretHash, Taking, Timestamp,
@@ -122,15 +122,19 @@ impl Command for Redeem {
         if ticket.status != Status::Approved {
             return Err(TicketRejection::TicketNotApproved { status: ticket.status });
         }
+        accounts::are_open(draft, ticket)?;
         let amount = self.amount(ticket)?;
+        let by = self.by.clone().unwrap_or_else(|| self.audience.clone());
+        let count = amount.count;
+        let used = Some(Use { at: now, by, amount });
+        let mut ticket = Ticket { status: Status::Used, used, ..(**ticket).clone() };
+        // To be used is to be paid: that the account holds no more is the last that can fail.
+        let money = accounts::pay(draft, (&self.id, &mut ticket), (count, now))?;
 
         // Past here it succeeds.
         draft.commit_before(ticket.expires_at);
-        let by = self.by.clone().unwrap_or_else(|| self.audience.clone());
-        let used = Some(Use { at: now, by, amount });
-        let ticket = Ticket { status: Status::Used, used, ..(**ticket).clone() };
         let approved_at = ticket.approved_at.expect("an approved ticket says since when");
         assert!(approved_at <= now && now < ticket.expires_at, "used while it was good");
-        Ok(put(draft, &self.id, ticket, now))
+        Ok(put(draft, (&self.id, ticket), (money, now)))
     }
 }

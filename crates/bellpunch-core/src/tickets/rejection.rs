@@ -2,7 +2,7 @@
 
 use crate::rejection::rejections;
 use crate::tickets::Status;
-use crate::{Amount, CurrencyCode, Duration, Key, Timestamp, Version};
+use crate::{AccountId, Amount, CurrencyCode, Duration, Key, Minor, Timestamp, Version};
 
 rejections! {
     /// Why not. Of several that apply the first is the answer, on every backend.
@@ -37,6 +37,12 @@ rejections! {
         Right "wrong_secret" => WrongSecret {},
         /// Only its holder, audience or issuer may.
         Right "not_allowed" => NotAllowed {},
+        /// The account that pays is not the holder's or the issuer's, or the one that is paid not
+        /// the audience's.
+        Right "account_owner_mismatch" => AccountOwnerMismatch {
+            /// Which one.
+            account: AccountId,
+        },
         /// It is not at the version that the caller named.
         Version "version_mismatch" => VersionMismatch {
             /// The version it is at.
@@ -82,6 +88,11 @@ rejections! {
             /// What it is.
             status: Status,
         },
+        /// The account was closed.
+        State "account_closed" => AccountClosed {
+            /// Which one.
+            account: AccountId,
+        },
         /// The holder has a pending ticket for this audience.
         State "already_pending" => AlreadyPending {
             /// Which one.
@@ -113,6 +124,17 @@ rejections! {
             /// The whole.
             max_amount: Amount,
         },
+        /// Not enough is available.
+        Amount "insufficient_funds" => InsufficientFunds {
+            /// On which account.
+            account: AccountId,
+            /// What is.
+            available: Minor,
+            /// What it would take.
+            required: Minor,
+        },
+        /// The balance of the account that is paid would be above the largest, 2^53 − 1.
+        Amount "amount_overflow" => AmountOverflow {},
         /// The holder has too many pending tickets for this audience.
         Limit "too_many_pending" => TooManyPending {
             /// How many there may be.
@@ -124,6 +146,11 @@ rejections! {
             retry_at: Option<Timestamp>,
             /// How long that is from now.
             retry_after_ns: Option<Duration>,
+        },
+        /// Too many holds are open on the account that pays.
+        Limit "too_many_holds" => TooManyHolds {
+            /// How many there may be.
+            max: u64,
         },
     }
 }

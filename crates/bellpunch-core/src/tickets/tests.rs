@@ -1,4 +1,6 @@
-//! The scripts of the domain, on the rules alone. What moves accounts is not in them.
+//! The scripts of the domain, on the rules alone. What moves accounts is in a file of its own.
+
+mod accounts;
 
 use std::sync::Arc;
 

@@ -229,7 +229,7 @@ impl AccountId {
     /// An account as a caller names it.
     #[must_use]
     pub fn of(key: &super::Key) -> Self {
-        Self(key.as_str().into())
+        Self(key.shared())
     }
 
     /// Money that came from outside, or went there.
@@ -278,6 +278,16 @@ impl AccountId {
     #[must_use]
     pub fn retainer(retainer: &super::Key) -> Self {
         Self(format!("sys:retainer:{retainer}").into())
+    }
+
+    /// The name, as the id of a record that could not be found.
+    pub(crate) fn key(&self) -> super::Key {
+        super::Key::new(&*self.0).expect("an account is called by a name")
+    }
+
+    /// The name, shared.
+    pub(crate) fn shared(&self) -> std::sync::Arc<str> {
+        std::sync::Arc::clone(&self.0)
     }
 
     /// Whether it is one of the book's own, which no command of a caller may name.

@@ -4,6 +4,7 @@
 //! refuse; none has an operator that can wrap, round or clamp.
 
 mod blob;
+mod date;
 mod minor;
 mod money;
 mod name;
@@ -12,6 +13,7 @@ mod time;
 mod units;
 
 pub use blob::{BlobName, StoredBlob};
+pub use date::CivilDate;
 pub use minor::{AccountId, Balance, Minor, Money, MoneyOrZero};
 pub use money::{Amount, CurrencyCode, Measure, MinorUnits, Taking};
 pub use name::{Fingerprint, IdempotencyKey, Key, Labels, Partition};

@@ -65,9 +65,14 @@ impl CurrencyCode {
     /// The digits after the point, if this is a code of ISO 4217.
     #[must_use]
     pub fn iso_scale(&self) -> Option<u8> {
-        let entry = ISO_4217.split(' ').find_map(|entry| entry.strip_prefix(self.0.as_str()))?;
-        // A code that is a mere beginning of one leaves letters, and those are no digit.
-        entry.parse().ok()
+        let code = self.0.as_str().as_bytes();
+        // Each entry is three letters, a digit and a space.
+        let mut entries = ISO_4217.as_bytes().chunks(5);
+        match entries.find_map(|entry| entry.strip_prefix(code))? {
+            [digit, b' '] | [digit] => digit.checked_sub(b'0'),
+            // A mere beginning of a code is none.
+            _ => None,
+        }
     }
 }
 

@@ -112,6 +112,13 @@ name_type! {
     Key, KEY_BYTES_MAX
 }
 
+impl Key {
+    /// The name, shared: ids that are the same text are one text in memory.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
 name_type! {
     /// The unit of order and atomicity: 1 to 128 bytes of UTF-8 without control characters.
     ///
@@ -178,12 +185,7 @@ impl Fingerprint {
 /// 64 lowercase hex digits.
 impl Serialize for Fingerprint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use fmt::Write as _;
-        let mut hex = String::with_capacity(64);
-        for byte in self.0 {
-            write!(hex, "{byte:02x}").expect("writing to a string succeeds");
-        }
-        serializer.serialize_str(&hex)
+        serializer.serialize_str(&super::secret::hex(&self.0))
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fmt::Write as _;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -110,12 +109,9 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-fn hex(bytes: &[u8; 32]) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in bytes {
-        write!(hex, "{byte:02x}").expect("writing to a string succeeds");
-    }
-    hex
+pub(super) fn hex(bytes: &[u8; 32]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("half a byte");
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn unhex(hex: &str) -> Result<[u8; 32], ValueError> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bellpunch::script::{Report, parse, parse_compact, run};
+use bellpunch::script::{Report, parse, parse_book, parse_compact, run};
 use bellpunch_postgres::{PostgresConfig, PostgresStore};
 use bellpunch_servers::Postgres;
 use bellpunch_store::{
@@ -15,6 +15,7 @@ use crate::world::{Backend, EngineWorld, Nodes, Replies, Weather};
 use crate::{SETTABLE, wait};
 
 const LIMITS: &str = include_str!("../../../../scripts/limits.script");
+const MONEY: &str = include_str!("../../../../scripts/money.script");
 const SPECIMEN: &str = include_str!("../../../../scripts/specimen.script");
 const TICKETS: &str = include_str!("../../../../scripts/tickets.script");
 const UPLOADS: &str = include_str!("../../../../scripts/uploads.script");
@@ -114,6 +115,7 @@ fn run_all(nodes: Nodes, weather: Weather) {
         scripts.extend(parse(text).unwrap());
     }
     scripts.extend(parse_compact(TICKETS).unwrap());
+    scripts.extend(parse_book(MONEY).unwrap());
     let (mut wrong, mut of_one_node) = (Vec::new(), Vec::new());
     for script in &scripts {
         match run(script, || EngineWorld::new(stage.backend(), nodes, weather)) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bellpunch::script::{Report, parse, parse_compact, run};
+use bellpunch::script::{Report, parse, parse_book, parse_compact, run};
 use bellpunch_redis::RedisConfig;
 use bellpunch_servers::Redis;
 use bellpunch_store::Store;
@@ -12,6 +12,7 @@ use crate::connect;
 use crate::world::{Backend, EngineWorld, Nodes, Replies, Weather};
 
 const LIMITS: &str = include_str!("../../../../scripts/limits.script");
+const MONEY: &str = include_str!("../../../../scripts/money.script");
 const SPECIMEN: &str = include_str!("../../../../scripts/specimen.script");
 const TICKETS: &str = include_str!("../../../../scripts/tickets.script");
 const UPLOADS: &str = include_str!("../../../../scripts/uploads.script");
@@ -34,6 +35,7 @@ fn run_all(nodes: Nodes, weathers: &[Weather]) {
         scripts.extend(parse(text).unwrap());
     }
     scripts.extend(parse_compact(TICKETS).unwrap());
+    scripts.extend(parse_book(MONEY).unwrap());
     for weather in weathers {
         let (mut wrong, mut of_one_node) = (Vec::new(), Vec::new());
         for script in &scripts {

@@ -12,7 +12,9 @@ fn every_command_with_an_id_has_it_among_its_names() {
     let names = names();
     let commands: Vec<_> = bellpunch::commands().collect();
     let schemas = Schemas::new(&commands);
-    for spec in commands.iter().filter(|spec| spec.name != "outcomes.read") {
+    // A key and a place are no names.
+    let named = |name: &str| !["outcomes.read", "numbers.read"].contains(&name);
+    for spec in commands.iter().filter(|spec| named(spec.name)) {
         if schemas.has_field(spec.name, "id") {
             assert!(names.0[spec.name].contains("id"), "{}", spec.name);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bellpunch::store::{BlobStore, MemoryBlobs, MemoryConfig, MemoryStore, Store};
 use bellpunch::{Engine, EngineConfig, SystemClock};
-use bellpunch_server::{Components, Config, ServeError, serve};
+use bellpunch_server::{Components, Config, ServeError, Webhook, serve};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -58,6 +58,15 @@ impl Server {
         store: Arc<dyn Store>,
         bounds: EngineConfig,
     ) -> Self {
+        Self::telling((config, Vec::new()), store, bounds).await
+    }
+
+    /// A server with webhooks.
+    pub(crate) async fn telling(
+        (config, webhooks): (Config, Vec<Webhook>),
+        store: Arc<dyn Store>,
+        bounds: EngineConfig,
+    ) -> Self {
         let clock = Arc::new(SystemClock::new());
         let engine = Engine::start(store, clock, bounds);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -67,7 +76,8 @@ impl Server {
             let _ = stopped.await;
         };
         let blobs = blobs();
-        let components = Components { engine: engine.clone(), blobs: Arc::clone(&blobs), listener };
+        let components =
+            Components { engine: engine.clone(), blobs: Arc::clone(&blobs), listener, webhooks };
         let task = tokio::spawn(serve(config, components, stopped));
         Self { address, engine, blobs, stop: Some(stop), task }
     }

@@ -7,12 +7,16 @@
     reason = "a test that panics has failed"
 )]
 
+mod alerts;
 mod client;
+mod conditions;
 mod door;
 mod fuzz;
 mod journal;
 mod limits;
+mod money;
 mod shapes;
 mod slow;
 mod tickets;
 mod uploads;
+mod webhooks;

@@ -246,7 +246,8 @@ async fn a_listener_outside_loopback_is_refused_unless_overridden() {
         config.security.allow_plaintext = plaintext;
         let engine = Engine::start(memory(), Arc::new(SystemClock::new()), EngineConfig::default());
         let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
-        let components = Components { engine, blobs: crate::client::blobs(), listener };
+        let components =
+            Components { engine, blobs: crate::client::blobs(), listener, webhooks: Vec::new() };
         let served = serve(config, components, async {}).await;
         assert_eq!(served.is_ok(), opens);
         if let Err(error) = served {

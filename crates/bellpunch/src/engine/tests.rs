@@ -8,7 +8,10 @@ use bellpunch_core::{
     Category, Command, Draft, IdempotencyKey, Key, Kind, Partition, Record, RecordId, Rejection,
     Timestamp,
 };
-use bellpunch_store::{MemoryConfig, MemoryStore};
+use bellpunch_store::{
+    BoxFuture, Commit, CommitId, CommitResult, Failure, MemoryConfig, MemoryStore, Page,
+    PartitionPage, Properties, RecordKey, Resolution, Scan, Store, Versioned,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{CallOptions, Engine, EngineConfig, ErrorKind, Outcome, SystemClock};
@@ -129,6 +132,64 @@ async fn a_drained_engine_refuses_and_says_so() {
     assert_eq!(engine.ready().await.unwrap_err().kind(), ErrorKind::Draining);
     let error = engine.call(&acme(), take("c", 5), CallOptions::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Draining);
+}
+
+/// A store with a bug: it answers no commit, which ends the shard that asked.
+#[derive(Debug)]
+struct Mute(MemoryStore);
+
+#[deny(clippy::missing_trait_methods)]
+impl Store for Mute {
+    fn properties(&self) -> Properties {
+        self.0.properties()
+    }
+
+    fn read<'a>(
+        &'a self,
+        partition: &'a Partition,
+        keys: &'a [RecordKey],
+    ) -> BoxFuture<'a, Result<Vec<Versioned>, Failure>> {
+        self.0.read(partition, keys)
+    }
+
+    fn commit(&self, _: Vec<Arc<Commit>>) -> BoxFuture<'_, Vec<CommitResult>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    fn scan<'a>(
+        &'a self,
+        partition: &'a Partition,
+        scan: &'a Scan,
+    ) -> BoxFuture<'a, Result<Page, Failure>> {
+        self.0.scan(partition, scan)
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        partition: &'a Partition,
+        id: CommitId,
+    ) -> BoxFuture<'a, Result<Resolution, Failure>> {
+        self.0.resolve(partition, id)
+    }
+
+    fn partitions<'a>(
+        &'a self,
+        after: Option<&'a Partition>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<PartitionPage, Failure>> {
+        self.0.partitions(after, limit)
+    }
+}
+
+#[tokio::test]
+async fn an_engine_whose_shard_has_ended_is_not_ready() {
+    let clock = Arc::new(SystemClock::new());
+    let store = Mute(MemoryStore::new(Arc::clone(&clock) as _, MemoryConfig::default()));
+    let engine = Engine::start(Arc::new(store), clock, EngineConfig::default());
+    assert!(engine.ready().await.is_ok());
+    let error = engine.call(&acme(), take("c", 5), CallOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unknown, "it may have been committed");
+    assert_eq!(engine.ready().await.unwrap_err().kind(), ErrorKind::Draining);
 }
 
 #[tokio::test]

@@ -1,11 +1,8 @@
 //! A batch: commands decided one after the other, and the one commit that carries them all.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bellpunch_core::{
-    IdempotencyKey, Partition, RecordKey, Request, Timestamp, Version, View, planted,
-};
+use bellpunch_core::{IdempotencyKey, Partition, RecordKey, Request, Timestamp, View, planted};
 use bellpunch_store::{Commit, Precondition, StoreClock, Write, WriteValue};
 
 use super::answer::Prepared;
@@ -44,10 +41,10 @@ pub(crate) struct Member {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) members: Vec<Member>,
-    /// The version each record had at the store, of all that were read.
-    preconditions: BTreeMap<RecordKey, Version>,
-    /// The records that were written.
-    pub(crate) writes: BTreeSet<RecordKey>,
+    /// Its number in the view, which knows the records that are named below; 0 of an empty one.
+    number: u64,
+    /// The version each record had at the store, of all that were read: each is named once.
+    preconditions: Vec<Precondition>,
     /// The earliest deadline that a rule stated.
     pub(crate) deadline: Option<Timestamp>,
     /// The latest node time that a decision was begun at.
@@ -56,13 +53,15 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Adds a decided command, and what it rests on.
-    pub(crate) fn add(&mut self, member: Member, view: &View, now: Timestamp) {
+    pub(crate) fn add(&mut self, member: Member, view: &mut View, now: Timestamp) {
+        if self.number == 0 {
+            self.number = view.begin_batch();
+        }
         for key in &member.prepared.touched.reads {
-            if !self.preconditions.contains_key(key) {
-                self.preconditions.insert(key.clone(), view.expected(key));
+            if let Some(version) = view.claim(key, self.number) {
+                self.preconditions.push(Precondition { key: key.clone(), version });
             }
         }
-        self.writes.extend(member.prepared.touched.writes.iter().cloned());
         if let Some(deadline) = member.prepared.deadline {
             self.deadline = Some(self.deadline.map_or(deadline, |known| known.min(deadline)));
         }
@@ -80,28 +79,27 @@ impl Batch {
     }
 
     pub(crate) fn touched(&self) -> impl Iterator<Item = &RecordKey> {
-        self.preconditions.keys()
+        self.preconditions.iter().map(|precondition| &precondition.key)
     }
 
     /// The commit that carries all of it. Each record is encoded once, however many wrote it.
     pub(crate) fn commit(
-        &self,
+        &mut self,
         partition: &Partition,
         view: &mut View,
         turn: &mut Turn<'_>,
     ) -> Arc<Commit> {
-        let mut writes = Vec::with_capacity(self.writes.len());
-        for key in &self.writes {
+        // In order of their keys, so that one batch is one commit, whoever came first.
+        self.preconditions.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        // What is written was read.
+        let mut writes = Vec::with_capacity(self.preconditions.len());
+        for Precondition { key, .. } in &self.preconditions {
             if planted!("outcome_in_memory") && key.kind.name() == "outcomes" {
                 continue;
             }
-            let pending = view.pending(key).expect("what was written is pending").clone();
-            let value = match pending.value {
-                Some(value) => {
-                    let value: Arc<[u8]> = value.encode().into();
-                    view.weigh(key, value.len());
-                    WriteValue::Put(value)
-                }
+            let Some((pending, value)) = view.encode(key) else { continue };
+            let value = match value {
+                Some(value) => WriteValue::Put(value),
                 None if pending.purge => WriteValue::Purge,
                 None => WriteValue::Delete,
             };
@@ -120,12 +118,7 @@ impl Batch {
             StoreClock::AtExclusivity | StoreClock::AtAdmission => deadline,
         });
         let unread = planted!("torn_rejection") && writes.is_empty();
-        let preconditions = self
-            .preconditions
-            .iter()
-            .filter(|_| !unread)
-            .map(|(key, version)| Precondition { key: key.clone(), version: *version })
-            .collect();
+        let preconditions = if unread { Vec::new() } else { self.preconditions.clone() };
         Arc::new(Commit {
             id: turn.desk.commit_id(),
             partition: partition.clone(),

@@ -279,7 +279,7 @@ impl Lane {
                 }
                 Asked::Answer(prepared) => {
                     let now = self.asked_at.unwrap_or(turn.now);
-                    batch.add(Member { waiting, prepared }, &self.view, now);
+                    batch.add(Member { waiting, prepared }, &mut self.view, now);
                 }
             }
         }
@@ -388,7 +388,7 @@ impl Lane {
                 self.decide(batch, turn);
             }
             Err(failure) => {
-                self.view.discard(&batch.writes);
+                self.view.discard(batch.touched());
                 let decided = batch.members.into_iter().map(|member| member.waiting);
                 let mut failed: Vec<Waiting> = decided.collect();
                 failed.extend(self.queue.drain(..asked.min(self.queue.len())));
@@ -446,7 +446,7 @@ impl Lane {
                 self.refused(batch, &failure, turn);
             }
             CommitResult::Unknown if planted!("unknown_decided_again") => {
-                self.view.discard(&batch.writes);
+                self.view.discard(batch.touched());
                 batch.touched().for_each(|key| self.view.forget(key));
                 self.requeue(batch, |_| {});
             }
@@ -459,7 +459,7 @@ impl Lane {
                 return self.pause(batch, sent, turn.desk);
             }
             CommitResult::Committed { .. } => {
-                let wrote = !batch.writes.is_empty();
+                let wrote = !sent.commit.writes.is_empty();
                 self.settle(batch, turn.desk);
                 if wrote && turn.rules.sharing == Sharing::Shared {
                     self.give_way(sent.at, turn);
@@ -467,13 +467,13 @@ impl Lane {
             }
             CommitResult::Conflict { current } => self.conflict(batch, current, turn),
             CommitResult::TooLate { .. } => {
-                self.view.discard(&batch.writes);
+                self.view.discard(batch.touched());
                 let missed = batch.deadline.unwrap_or(turn.now);
                 let missed = if planted!("too_late_loops") { Timestamp::EPOCH } else { missed };
                 self.requeue(batch, |waiting| waiting.not_before = waiting.not_before.max(missed));
             }
             CommitResult::ClockAhead { store_time } => {
-                self.view.discard(&batch.writes);
+                self.view.discard(batch.touched());
                 let message = format!("this node's clock is ahead of the store's ({store_time})");
                 for member in batch.members {
                     let error = Error::new(ErrorKind::ClockAhead, &message);
@@ -507,7 +507,7 @@ impl Lane {
         {
             std::mem::swap(&mut one.waiting, &mut other.waiting);
         }
-        self.view.settle(&batch.writes);
+        self.view.settle_and_drop(batch.touched());
         let commands = u64::try_from(batch.members.len()).unwrap_or(u64::MAX);
         desk.stats.commands_committed = desk.stats.commands_committed.saturating_add(commands);
         for member in batch.members {
@@ -517,7 +517,7 @@ impl Lane {
 
     /// The store took nothing of the batch, for certain.
     fn refused(&mut self, batch: Batch, failure: &Failure, turn: &mut Turn<'_>) {
-        self.view.discard(&batch.writes);
+        self.view.discard(batch.touched());
         if failure.kind() == FailureKind::TooLarge && 1 < batch.members.len() {
             self.batch_max = 1;
             self.requeue(batch, |_| {});
@@ -534,7 +534,7 @@ impl Lane {
         current: Vec<(RecordKey, Versioned)>,
         turn: &mut Turn<'_>,
     ) {
-        self.view.discard(&batch.writes);
+        self.view.discard(batch.touched());
         if current.is_empty() {
             for key in batch.touched() {
                 self.view.forget(key);
@@ -647,7 +647,7 @@ impl Lane {
         match result {
             Ok(Resolution::Applied) => {
                 resolved(turn.desk);
-                self.view.discard(&batch.writes);
+                self.view.discard(batch.touched());
                 for key in batch.touched() {
                     self.view.forget(key);
                 }
@@ -672,7 +672,7 @@ impl Lane {
 
     /// What was sent first may land once the store's clock has come so far: nothing is guessed.
     fn may_land(&mut self, batch: Batch, desk: &mut Desk) {
-        self.view.discard(&batch.writes);
+        self.view.discard(batch.touched());
         for key in batch.touched() {
             self.view.forget(key);
         }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use bellpunch::script::{Report, parse, parse_compact, run};
+use bellpunch::script::{Report, parse, parse_book, parse_compact, run};
 use bellpunch::store::{Clock, MemoryConfig, MemoryStore, Store};
 use bellpunch_disk::{DiskConfig, DiskStore};
 
 use super::world::{Backend, EngineWorld, Nodes, Replies, Weather};
 
 const LIMITS: &str = include_str!("../../../../scripts/limits.script");
+const MONEY: &str = include_str!("../../../../scripts/money.script");
 const SPECIMEN: &str = include_str!("../../../../scripts/specimen.script");
 const TICKETS: &str = include_str!("../../../../scripts/tickets.script");
 const UPLOADS: &str = include_str!("../../../../scripts/uploads.script");
@@ -20,6 +21,7 @@ fn run_all(backend: fn() -> Backend, (nodes, weather): (Nodes, Weather)) {
         scripts.extend(parse(text).expect("the scripts are well formed"));
     }
     scripts.extend(parse_compact(TICKETS).expect("the scripts are well formed"));
+    scripts.extend(parse_book(MONEY).expect("the scripts are well formed"));
     let (mut wrong, mut of_one_node) = (Vec::new(), Vec::new());
     for script in &scripts {
         match run(script, || EngineWorld::new(backend(), nodes, weather)) {

@@ -174,7 +174,8 @@ impl EngineWorld {
             }
         }
         let engine = engine.clone();
-        let commands = vec![Arc::clone(&sending.command)];
+        let mut commands = vec![Arc::clone(&sending.command)];
+        commands.extend(sending.rest.iter().cloned());
         let (key, dry_run) = (sending.key.clone(), sending.dry_run);
         let options = CallOptions { key, dry_run, ..CallOptions::default() };
         async move { engine.send(&partition, commands, options).await }

@@ -3,13 +3,19 @@
 //! Invariant: a client's id and number are its own for ever; an archived one takes no new retainer,
 //! invoice or payment, and keeps all it has.
 
+mod create;
+mod update;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Book, Decided, MoneyRejection};
 use crate::tickets::Metadata;
-use crate::{CommandSpec, Key, Kind, Record, RecordId, Timestamp};
+use crate::{CommandSpec, Key, Kind, Record, RecordId, Timestamp, Version};
+
+pub use create::{ClientReply, Create};
+pub use update::{ClientShown, Read, Update};
 
 /// A client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,5 +71,59 @@ pub(crate) fn same(expected: &Key, got: &Key) -> Decided<()> {
     Err(MoneyRejection::ClientMismatch { expected: expected.clone(), got: got.clone() })
 }
 
+/// A client, as callers see it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ClientView {
+    /// Its id.
+    pub id: Key,
+    /// Its number, in its scope.
+    pub number: String,
+    /// Whose numbering it is.
+    pub scope: Key,
+    /// Its name.
+    pub name: Key,
+    /// Its id elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<Key>,
+    /// Whether it takes nothing new.
+    pub archived: bool,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived_at: Option<Timestamp>,
+    /// As it was stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+    /// Rises with every change.
+    pub version: Version,
+}
+
+/// A client as it is now, in this command's eyes.
+///
+/// # Errors
+/// `client_not_found`.
+pub(crate) fn view(book: &mut Book<'_, '_>, id: &Key) -> Decided<ClientView> {
+    let client = (*find(book, id)?).clone();
+    let version = book.draft.version::<Client>(&RecordId::from(id));
+    Ok(ClientView {
+        id: id.clone(),
+        number: client.number,
+        scope: client.scope,
+        name: client.name,
+        external_id: client.external_id,
+        archived: client.archived_at.is_some(),
+        archived_at: client.archived_at,
+        metadata: client.metadata,
+        version,
+    })
+}
+
 /// The commands of clients.
-pub(crate) const COMMANDS: &[CommandSpec] = &[];
+pub(crate) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::change::<Create>().of_money(),
+    CommandSpec::change::<Update>().of_money(),
+    CommandSpec::read::<Read>().of_money(),
+];
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 //! Invariant: an invoice's `amount_paid` is the sum of the amounts here. An allocation is lowered
 //! when money goes back, to 0 at last, and never removed: its place stays.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Invoice, find, put};
@@ -70,36 +72,25 @@ pub(crate) fn release(
     amount: Minor,
 ) -> Decided<()> {
     let (before, _) = find(book, id)?;
-    let place = place(id, ordinal);
-    let Some(allocation) = book.draft.get::<Allocation>(&place) else {
+    if !lower(book, (id, ordinal), amount) {
         // Not loaded yet: the answer is thrown away.
         return Ok(());
-    };
-    let left = allocation.amount.checked_sub(amount).expect("no more goes back than came");
+    }
     let paid = before.amount_paid.checked_sub(amount).expect("the allocation is part of it");
-    book.draft.put(&place, Allocation { amount: left, ..(*allocation).clone() });
     put(book, id, (&before, Invoice { amount_paid: paid, ..(*before).clone() }));
     Ok(())
 }
 
-/// The live allocations of an invoice, the newest first, until they add up to `amount`: their
-/// places, sources and amounts (the last one in full).
-pub(crate) fn newest_first(
-    book: &mut Book<'_, '_>,
-    (id, invoice): (&Key, &Invoice),
-    amount: Minor,
-) -> Vec<(u64, AllocationSource, Minor)> {
-    let mut found = Vec::new();
-    let mut left = amount;
-    for ordinal in (1..=invoice.allocations).rev() {
-        if left.is_zero() {
-            break;
-        }
-        let Some(allocation) = book.draft.get::<Allocation>(&place(id, ordinal)) else { continue };
-        if !allocation.amount.is_zero() {
-            left = left.checked_sub(allocation.amount).unwrap_or_default();
-            found.push((ordinal, allocation.source.clone(), allocation.amount));
-        }
-    }
-    found
+/// Takes a part of an allocation back in its own record alone: the caller writes the invoice, once,
+/// with all that changes of it. Gives whether the allocation is loaded.
+pub(super) fn lower(book: &mut Book<'_, '_>, (id, ordinal): (&Key, u64), amount: Minor) -> bool {
+    let Some(allocation) = at(book, id, ordinal) else { return false };
+    let left = allocation.amount.checked_sub(amount).expect("no more goes back than came");
+    book.draft.put(&place(id, ordinal), Allocation { amount: left, ..(*allocation).clone() });
+    true
+}
+
+/// The allocation of this place. `None` while it is not loaded.
+pub(super) fn at(book: &mut Book<'_, '_>, id: &Key, ordinal: u64) -> Option<Arc<Allocation>> {
+    book.draft.get::<Allocation>(&place(id, ordinal))
 }

@@ -5,6 +5,15 @@
 //! would make it negative is refused. `amount_paid` is the sum of its live allocations.
 
 mod allocation;
+mod create;
+mod credit;
+mod credit_note;
+mod end;
+mod issue;
+mod lines;
+mod view;
+mod worth;
+mod write_off;
 
 use std::sync::Arc;
 
@@ -12,10 +21,24 @@ use serde::{Deserialize, Serialize};
 
 use super::series::ChainPlace;
 use super::{Book, Decided, MoneyRejection};
-use crate::{CommandSpec, CurrencyCode, Key, Kind, Minor, Record, RecordId, Timestamp, Version};
+use crate::{
+    CivilDate, CommandSpec, CurrencyCode, Key, Kind, Minor, Record, RecordId, Timestamp, Version,
+};
 
 pub use allocation::{Allocation, AllocationSource};
-pub(crate) use allocation::{allocate, newest_first, release};
+pub(crate) use allocation::{allocate, release};
+pub use create::{Create, Update};
+pub use credit::{Credit, CreditLine, CreditReply, Excess};
+pub use credit_note::{
+    CreditNote, CreditNoteView, CreditedRate, ReadCreditNote, ReadCreditNoteReply,
+};
+pub use end::{Discard, Void};
+pub(crate) use issue::frozen;
+pub use issue::{Issue, Send};
+pub use lines::{Discount, NewLine};
+pub(crate) use view::view;
+pub use view::{InvoiceReply, InvoiceView, Read, ReadReply};
+pub use write_off::{Reinstate, WriteOff};
 
 /// What an invoice is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -95,6 +118,9 @@ pub struct Invoice {
     /// The series that it is numbered in.
     pub(crate) series: Key,
     pub(crate) lines: Vec<InvoiceLine>,
+    /// As it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asked_discount: Option<Discount>,
     /// The sum of the lines' discounts.
     pub(crate) discount: Minor,
     pub(crate) rates: Vec<RateTotal>,
@@ -105,14 +131,17 @@ pub struct Invoice {
     /// With its VAT.
     pub(crate) credited: Minor,
     pub(crate) written_off: Minor,
+    /// Why, while something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) write_off_reason: Option<Key>,
     /// How many allocations it ever had; each has its place in that order.
     pub(crate) allocations: u64,
-    /// The civil date, as `2025-06-15`, in the series' zone.
-    pub(crate) due_on: String,
+    /// In the series' zone.
+    pub(crate) due_on: CivilDate,
     /// The start of the day after it, there.
     pub(crate) due_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) issue_date: Option<String>,
+    pub(crate) issue_date: Option<CivilDate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) issued_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,8 +181,11 @@ pub(crate) fn find(book: &mut Book<'_, '_>, id: &Key) -> Decided<(Arc<Invoice>, 
 }
 
 impl Invoice {
-    /// What is due.
+    /// What is due: nothing, while it is not issued.
     pub(crate) fn balance_due(&self) -> Minor {
+        if self.stage != Stage::Issued {
+            return Minor::ZERO;
+        }
         let taken = [self.credited, self.written_off, self.amount_paid];
         let due = taken.iter().try_fold(self.total, |due, part| due.checked_sub(*part));
         due.expect("no command takes more than is due")
@@ -176,7 +208,18 @@ impl Invoice {
 
     /// Whether something is due past its day.
     pub(crate) fn is_overdue(&self, now: Timestamp) -> bool {
-        self.stage == Stage::Issued && !self.balance_due().is_zero() && self.due_at <= now
+        !self.balance_due().is_zero() && self.due_at <= now
+    }
+
+    /// Tests that it is a draft.
+    ///
+    /// # Errors
+    /// `invoice_not_draft`.
+    pub(crate) fn draft(&self) -> Decided<()> {
+        if self.stage == Stage::Draft {
+            return Ok(());
+        }
+        Err(MoneyRejection::InvoiceNotDraft { status: self.status() })
     }
 
     /// Tests that it takes payments. A paid one does: of nothing (`exceeds_due`).
@@ -235,102 +278,20 @@ pub(crate) fn put(
     book.draft.put(&RecordId::from(id), invoice)
 }
 
-/// An invoice as callers see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct InvoiceView {
-    /// Its id.
-    pub id: Key,
-    /// Its number, from its issue on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub number: Option<String>,
-    /// Who owes.
-    pub client: Key,
-    /// Of all its sums.
-    pub currency: CurrencyCode,
-    /// As they were computed.
-    pub lines: Vec<InvoiceLine>,
-    /// The sum of the lines' discounts.
-    pub discount: Minor,
-    /// Net and VAT of each rate.
-    pub rates: Vec<RateTotal>,
-    /// Without VAT.
-    pub net: Minor,
-    /// The VAT of all rates.
-    pub vat: Minor,
-    /// Net and VAT.
-    pub total: Minor,
-    /// What payments and retainers have paid.
-    pub amount_paid: Minor,
-    /// What its credit notes took off.
-    pub credited: Minor,
-    /// What will not be paid.
-    pub written_off: Minor,
-    /// What is left to pay.
-    pub balance_due: Minor,
-    /// What it is.
-    pub status: InvoiceStatus,
-    /// Whether something is due past its day.
-    pub overdue: bool,
-    /// The date of its issue, in the series' zone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub issue_date: Option<String>,
-    /// When it was issued.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub issued_at: Option<Timestamp>,
-    /// When it was sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sent_at: Option<Timestamp>,
-    /// The day until whose end it is to be paid.
-    pub due_on: String,
-    /// The end of that day, in the series' zone.
-    pub due_at: Timestamp,
-    /// When what was due reached 0.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub paid_at: Option<Timestamp>,
-    /// Its place in the chain of its series.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chain: Option<ChainPlace>,
-    /// Rises with every change.
-    pub version: Version,
-}
-
-/// An invoice as it is now, in this command's eyes.
-///
-/// # Errors
-/// `invoice_not_found`.
-pub(crate) fn view(book: &mut Book<'_, '_>, id: &Key) -> Decided<InvoiceView> {
-    let (found, version) = find(book, id)?;
-    let (balance_due, status) = (found.balance_due(), found.status());
-    let overdue = found.is_overdue(book.now);
-    let invoice = (*found).clone();
-    Ok(InvoiceView {
-        id: id.clone(),
-        number: invoice.number,
-        client: invoice.client,
-        currency: invoice.currency,
-        lines: invoice.lines,
-        discount: invoice.discount,
-        rates: invoice.rates,
-        net: invoice.net,
-        vat: invoice.vat,
-        total: invoice.total,
-        amount_paid: invoice.amount_paid,
-        credited: invoice.credited,
-        written_off: invoice.written_off,
-        balance_due,
-        status,
-        overdue,
-        issue_date: invoice.issue_date,
-        issued_at: invoice.issued_at,
-        sent_at: invoice.sent_at,
-        due_on: invoice.due_on,
-        due_at: invoice.due_at,
-        paid_at: invoice.paid_at,
-        chain: invoice.chain,
-        version,
-    })
-}
-
 /// The commands of invoices.
-pub(crate) const COMMANDS: &[CommandSpec] = &[];
+pub(crate) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::change::<Create>().of_money(),
+    CommandSpec::change::<Update>().of_money(),
+    CommandSpec::change::<Discard>().of_money(),
+    CommandSpec::change::<Issue>().of_money(),
+    CommandSpec::change::<Send>().of_money(),
+    CommandSpec::change::<Void>().of_money(),
+    CommandSpec::change::<Credit>().of_money(),
+    CommandSpec::change::<WriteOff>().of_money(),
+    CommandSpec::change::<Reinstate>().of_money(),
+    CommandSpec::read::<Read>().of_money(),
+    CommandSpec::read::<ReadCreditNote>().of_money(),
+];
+
+#[cfg(test)]
+mod tests;

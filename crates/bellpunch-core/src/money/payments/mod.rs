@@ -8,14 +8,41 @@
 //! Where the parts are: in the payment itself, at most 40 live ones, in the order in which they
 //! came. An invoice has the other end of its part, an [`super::invoices::Allocation`].
 
+mod apply;
+mod complete;
+mod create;
+mod destination;
+mod duplicate;
+mod end;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod pay;
+mod purse;
+#[cfg(test)]
+mod tests;
+mod view;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::series::{self, Assigned};
 use super::{Book, Decided, MoneyRejection};
 use crate::{
-    CommandSpec, CurrencyCode, Key, Kind, Minor, MinorUnits, Record, RecordId, Timestamp, Version,
+    CommandSpec, CurrencyCode, Key, Kind, Minor, MinorUnits, Money, Record, RecordId, Timestamp,
+    Version,
 };
+
+pub use apply::{AppliedReply, Apply, Unapply};
+pub use complete::{Complete, CompletedReply, Overpayment};
+pub use create::Create;
+pub use destination::Destination;
+pub(crate) use destination::Listed;
+pub use end::{Cancel, Fail};
+pub use pay::Pay;
+pub(crate) use purse::{Only, Purse, Reach};
+pub(crate) use view::view;
+pub use view::{DestinationView, PaymentReply, PaymentView, Read, RefundedHow};
 
 /// How many destinations a payment has, and how many live parts.
 pub(crate) const DESTINATIONS_MAX: usize = 40;
@@ -48,12 +75,21 @@ pub enum Target {
     Retainer(Key),
 }
 
+impl Target {
+    /// The id of the invoice or retainer.
+    pub(crate) const fn id(&self) -> &Key {
+        match self {
+            Self::Invoice(id) | Self::Retainer(id) => id,
+        }
+    }
+}
+
 /// A live part of a completed payment.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Part {
     pub(crate) target: Target,
-    /// The place of the invoice's allocation; 0 of a retainer.
+    /// The place of the invoice's allocation; of a retainer, told apart from its other live parts.
     pub(crate) ordinal: u64,
     /// What stands there, set aside or not; at least 1.
     pub(crate) amount: Minor,
@@ -129,6 +165,50 @@ pub(crate) fn find(book: &mut Book<'_, '_>, id: &Key) -> Decided<(Arc<Payment>, 
 }
 
 impl Payment {
+    /// One that was announced, and goes nowhere yet.
+    fn pending(
+        (number, client): (String, &Key),
+        money: &Money,
+        method: &Key,
+        created_at: Timestamp,
+    ) -> Self {
+        Self {
+            number,
+            client: client.clone(),
+            amount: money.amount,
+            currency: money.currency.clone(),
+            method: method.clone(),
+            external_id: None,
+            status: PaymentStatus::Pending,
+            destinations: Vec::new(),
+            parts: Vec::new(),
+            unapplied: Minor::ZERO,
+            unapplied_set_aside: Minor::ZERO,
+            refunded: Minor::ZERO,
+            lost: Minor::ZERO,
+            created_at,
+            completed: None,
+            ended: None,
+            credited: None,
+        }
+    }
+
+    /// Tests that it may still complete.
+    ///
+    /// # Errors
+    /// `already_completed`, `payment_not_pending`.
+    pub(crate) fn is_pending(&self) -> Decided<()> {
+        if let Some((completed_at, seq)) = self.completed {
+            return Err(MoneyRejection::AlreadyCompleted { completed_at, seq });
+        }
+        match &self.ended {
+            Some((at, _)) => {
+                Err(MoneyRejection::PaymentNotPending { status: self.status, at: *at })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Tests that the money is there.
     ///
     /// # Errors
@@ -152,6 +232,20 @@ impl Payment {
         sum(parts.chain([self.unapplied_set_aside]))
     }
 
+    /// What of the allocation of this place is not set aside.
+    pub(crate) fn free_at(&self, invoice: &Key, ordinal: u64) -> Minor {
+        let part = self.parts.iter().find(|part| {
+            part.ordinal == ordinal && matches!(&part.target, Target::Invoice(id) if id == invoice)
+        });
+        part.map_or(Minor::ZERO, Part::free)
+    }
+
+    /// What stands at one target, set aside or not.
+    fn at(&self, target: &Target) -> Minor {
+        let parts = self.parts.iter().filter(|part| part.target == *target);
+        sum(parts.map(|part| part.amount))
+    }
+
     /// What is allocated to invoices.
     pub(crate) fn allocated(&self) -> Minor {
         let parts = self.parts.iter().filter(|part| matches!(part.target, Target::Invoice(_)));
@@ -164,11 +258,33 @@ impl Payment {
         sum(parts.map(|part| part.amount))
     }
 
-    /// Asserts the budget: all of a completed payment is somewhere, once.
+    /// Asserts the budget: all of a completed payment is somewhere, once; what refunds and disputes
+    /// have set aside is there, so that with it no more is given back than came.
     pub(crate) fn assert_budget(&self) {
         let all = [self.allocated(), self.retained(), self.unapplied, self.refunded, self.lost];
         assert_eq!(sum(all), self.amount.into(), "all of a payment is somewhere, once");
+        let free = sum(self.parts.iter().map(Part::free).chain([self.unapplied_free()]));
+        let budget = sum([free, self.held(), self.refunded, self.lost]);
+        assert!(budget <= self.amount.into(), "no more is given back than came");
+        assert!(self.parts.len() <= DESTINATIONS_MAX, "a payment has few live parts");
     }
+
+    /// The place of the next part at a retainer: no live one has it.
+    fn next_ordinal(&self, retainer: &Key) -> u64 {
+        let parts = self.parts.iter();
+        let there =
+            parts.filter(|part| matches!(&part.target, Target::Retainer(id) if id == retainer));
+        there.map(|part| part.ordinal.saturating_add(1)).max().unwrap_or(0)
+    }
+}
+
+/// Seals a payment that has its number, if the chain of its series does so by itself.
+fn freeze(book: &mut Book<'_, '_>, (id, client): (&Key, &Key), money: &Money, assigned: &Assigned) {
+    let frozen = serde_json::json!({
+        "id": id, "number": assigned.number, "client": client, "amount": money,
+        "created_at": book.now, "chain": assigned.chain,
+    });
+    series::seal(book, assigned, &frozen);
 }
 
 fn sum(parts: impl IntoIterator<Item = Minor>) -> Minor {
@@ -221,161 +337,23 @@ pub(crate) fn retain_all(book: &mut Book<'_, '_>, id: &Key, retainer: &Key) -> D
     Ok(book.draft.put(&RecordId::from(id), payment))
 }
 
-/// Where a part of a payment was to go.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct DestinationView {
-    /// The invoice.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub invoice: Option<Key>,
-    /// Or the retainer. Neither: unapplied.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retainer: Option<Key>,
-    /// How much.
-    pub amount: Minor,
-}
-
-/// How much of a payment was given back.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum RefundedHow {
-    /// Nothing.
-    None,
-    /// Some of it.
-    Partial,
-    /// All of it.
-    Full,
-}
-
-/// A payment as callers see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct PaymentView {
-    /// Its id.
-    pub id: Key,
-    /// Its number, of the series PAY.
-    pub number: String,
-    /// Who pays.
-    pub client: Key,
-    /// How much.
-    pub amount: MinorUnits,
-    /// Of all its sums.
-    pub currency: CurrencyCode,
-    /// How it is paid, in the caller's words.
-    pub method: Key,
-    /// What the outside calls it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub external_id: Option<Key>,
-    /// What it is.
-    pub status: PaymentStatus,
-    /// Where it was to go.
-    pub destinations: Vec<DestinationView>,
-    /// What is on invoices.
-    pub allocated: Minor,
-    /// What is on retainers, or was spent from them.
-    pub retained: Minor,
-    /// What goes nowhere yet.
-    pub unapplied: Minor,
-    /// What was given back.
-    pub refunded: Minor,
-    /// What disputes took.
-    pub lost: Minor,
-    /// What pending refunds and open disputes have set aside.
-    pub held: Minor,
-    /// What can be given back now.
-    pub refundable: Minor,
-    /// How much of it was given back.
-    pub refund_status: RefundedHow,
-    /// When it completed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub completed_at: Option<Timestamp>,
-    /// When it failed or was cancelled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended_at: Option<Timestamp>,
-    /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Key>,
-    /// Rises with every change.
-    pub version: Version,
-}
-
 /// What of a completed payment can be given back now: free allocations, free unapplied, and per
 /// retainer the lesser of what is free and what it has available.
 pub(crate) fn refundable(book: &mut Book<'_, '_>, payment: &Payment) -> Minor {
     if payment.status != PaymentStatus::Completed {
         return Minor::ZERO;
     }
-    let mut all = payment.unapplied_free();
-    let mut retainers: std::collections::BTreeMap<&Key, Minor> = std::collections::BTreeMap::new();
-    for part in &payment.parts {
-        match &part.target {
-            Target::Invoice(_) => all = sum([all, part.free()]),
-            Target::Retainer(id) => {
-                let free = retainers.entry(id).or_default();
-                *free = sum([*free, part.free()]);
-            }
-        }
-    }
-    for (id, free) in retainers {
-        let account = crate::AccountId::retainer(id);
-        let account = book.own_account(&account, &payment.currency);
-        all = sum([all, free.min(account.available(book.now))]);
-    }
-    all
-}
-
-/// A payment as it is now, in this command's eyes.
-///
-/// # Errors
-/// `payment_not_found`.
-pub(crate) fn view(book: &mut Book<'_, '_>, id: &Key) -> Decided<PaymentView> {
-    let (found, version) = find(book, id)?;
-    let refundable = refundable(book, &found);
-    let back = sum([found.refunded, found.lost]);
-    let refund_status = if back.is_zero() {
-        RefundedHow::None
-    } else if back == found.amount.into() {
-        RefundedHow::Full
-    } else {
-        RefundedHow::Partial
-    };
-    let (allocated, retained, held) = (found.allocated(), found.retained(), found.held());
-    let payment = (*found).clone();
-    let destination = |planned: Planned| {
-        let (invoice, retainer) = match planned.target {
-            Some(Target::Invoice(id)) => (Some(id), None),
-            Some(Target::Retainer(id)) => (None, Some(id)),
-            None => (None, None),
-        };
-        DestinationView { invoice, retainer, amount: planned.amount.into() }
-    };
-    let (ended_at, reason) = payment.ended.unzip();
-    Ok(PaymentView {
-        id: id.clone(),
-        number: payment.number,
-        client: payment.client,
-        amount: payment.amount,
-        currency: payment.currency,
-        method: payment.method,
-        external_id: payment.external_id,
-        status: payment.status,
-        destinations: payment.destinations.into_iter().map(destination).collect(),
-        allocated,
-        retained,
-        unapplied: payment.unapplied,
-        refunded: payment.refunded,
-        lost: payment.lost,
-        held,
-        refundable,
-        refund_status,
-        completed_at: payment.completed.map(|(at, _)| at),
-        ended_at,
-        reason,
-        version,
-    })
+    Purse::open(book, payment, Reach::Available).free(Only::All)
 }
 
 /// The commands of payments.
-pub(crate) const COMMANDS: &[CommandSpec] = &[];
+pub(crate) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::change::<Create>().of_money(),
+    CommandSpec::change::<Complete>().of_money(),
+    CommandSpec::change::<Fail>().of_money(),
+    CommandSpec::change::<Cancel>().of_money(),
+    CommandSpec::change::<Apply>().of_money(),
+    CommandSpec::change::<Unapply>().of_money(),
+    CommandSpec::change::<Pay>().of_money(),
+    CommandSpec::read::<Read>().of_money(),
+];

@@ -4,9 +4,37 @@
 //! was and may yet be given back is at most what came. Success reverses each source in one commit;
 //! failure ends the set-aside and nothing else.
 
+mod claim;
+mod dispute;
+mod refund;
+#[cfg(test)]
+mod tests;
+mod view;
+
 use serde::{Deserialize, Serialize};
 
+use super::payments::Target;
 use crate::{CommandSpec, CurrencyCode, Key, Kind, Minor, MinorUnits, Record, Timestamp};
+
+pub use dispute::{
+    DisputePayment, DisputeReply, DisputeView, Lose, ReadDispute, ReadDisputeReply, Win,
+};
+pub use refund::{Complete, Fail, Read, ReadReply, RefundPayment, RefundReply};
+pub use view::RefundView;
+pub(crate) use view::view;
+
+/// When a refund settles.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Settle {
+    /// The money is back already.
+    #[default]
+    Now,
+    /// It is asked for first: pending until it is completed or fails.
+    Later,
+}
 
 /// What a refund is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -49,12 +77,30 @@ pub struct Source {
     pub retainer: Option<Key>,
     /// How much.
     pub amount: Minor,
-    /// The place of the invoice's allocation; 0 of others.
+    /// The place of the part: of an invoice that of its allocation.
     #[serde(default)]
     pub ordinal: u64,
     /// What of it the retainer had spent: a dispute takes that from the firm.
     #[serde(default)]
     pub spent: Minor,
+}
+
+impl Source {
+    /// Nothing yet, from there.
+    pub(crate) fn at(target: Option<&Target>, ordinal: u64) -> Self {
+        let (invoice, retainer) = match target.cloned() {
+            Some(Target::Invoice(id)) => (Some(id), None),
+            Some(Target::Retainer(id)) => (None, Some(id)),
+            None => (None, None),
+        };
+        Self { invoice, retainer, amount: Minor::ZERO, ordinal, spent: Minor::ZERO }
+    }
+
+    /// Where it is taken from; `None` is unapplied.
+    pub(crate) fn target(&self) -> Option<Target> {
+        let invoice = self.invoice.clone().map(Target::Invoice);
+        invoice.or_else(|| self.retainer.clone().map(Target::Retainer))
+    }
 }
 
 /// A refund of a payment or of a retainer.
@@ -124,4 +170,13 @@ impl Record for Dispute {
 }
 
 /// The commands of refunds and disputes.
-pub(crate) const COMMANDS: &[CommandSpec] = &[];
+pub(crate) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::change::<RefundPayment>().of_money(),
+    CommandSpec::change::<Complete>().of_money(),
+    CommandSpec::change::<Fail>().of_money(),
+    CommandSpec::read::<Read>().of_money(),
+    CommandSpec::change::<DisputePayment>().of_money(),
+    CommandSpec::change::<Lose>().of_money(),
+    CommandSpec::change::<Win>().of_money(),
+    CommandSpec::read::<ReadDispute>().of_money(),
+];

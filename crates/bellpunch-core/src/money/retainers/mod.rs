@@ -4,15 +4,29 @@
 //! one. Its status is a function of what is stored and the time. The command that takes the balance
 //! to the minimum or below tells so once, in its own commit.
 
+mod consume;
+mod create;
+mod refund;
+mod replenish;
+mod update;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Book, Decided, Event, MoneyRejection};
+use super::{Book, Decided, Event, MoneyRejection, Moved};
 use crate::tickets::Metadata;
 use crate::{
     AccountId, CommandSpec, CurrencyCode, Key, Kind, Minor, Record, RecordId, Timestamp, Version,
 };
+
+pub(crate) use consume::give_back;
+pub use consume::{Consume, ConsumptionReply, ConsumptionView, Restore};
+pub use create::Create;
+pub use refund::{RefundRetainer, RefundRetainerReply};
+pub(crate) use refund::{pay_back, reopen};
+pub use replenish::{Replenish, ReplenishReply};
+pub use update::{Read, ReadConsumption, ReadConsumptionReply, ReadReply, Update};
 
 /// What a retainer is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -176,21 +190,27 @@ pub(crate) fn put_balance(
     id: &Key,
     (retainer, balance): (Retainer, Minor),
 ) -> Version {
-    let before = retainer.balance;
-    let mut retainer = Retainer { balance, ..retainer };
-    let (minimum, top_up) = (retainer.minimum_balance, retainer.top_up);
-    let low = balance <= minimum;
-    if !minimum.is_zero() && low && retainer.alert_armed {
-        retainer.alert_armed = false;
-        let (retainer, minimum_balance) = (id.clone(), minimum);
+    let after = Retainer { balance, ..retainer.clone() };
+    put(book, id, (&retainer, after))
+}
+
+/// Writes a retainer with another balance or minimum. Who was above its minimum and is no longer is
+/// told of once: only above it is the next fall told again.
+fn put(book: &mut Book<'_, '_>, id: &Key, (before, mut after): (&Retainer, Retainer)) -> Version {
+    let Retainer { balance, minimum_balance, top_up, .. } = after;
+    let was_above = before.minimum_balance < before.balance;
+    let is_above = minimum_balance < balance;
+    // A minimum of nothing tells nobody: what is depleted is told below.
+    let is_watched = !minimum_balance.is_zero();
+    after.alert_armed = is_watched && is_above;
+    if is_watched && was_above && !is_above {
+        let retainer = id.clone();
         book.emit(Event::LowBalance { retainer, balance, minimum_balance, top_up });
-    } else if !minimum.is_zero() && !low {
-        retainer.alert_armed = true;
     }
-    if balance.is_zero() && !before.is_zero() {
+    if balance.is_zero() && !before.balance.is_zero() {
         book.emit(Event::RetainerDepleted { retainer: id.clone() });
     }
-    book.draft.put(&RecordId::from(id), retainer)
+    book.draft.put(&RecordId::from(id), after)
 }
 
 /// Raises the balance of a retainer in the record, as a booking of this command credits its
@@ -288,5 +308,33 @@ pub(crate) fn view(book: &mut Book<'_, '_>, id: &Key) -> Decided<RetainerView> {
     })
 }
 
+/// A retainer, after the command.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RetainerReply {
+    /// The retainer.
+    pub retainer: RetainerView,
+    /// What the command posted and emitted.
+    #[serde(flatten)]
+    pub moved: Moved,
+}
+
+fn reply(mut book: Book<'_, '_>, id: &Key) -> Decided<RetainerReply> {
+    let retainer = view(&mut book, id)?;
+    Ok(RetainerReply { retainer, moved: book.close() })
+}
+
 /// The commands of retainers.
-pub(crate) const COMMANDS: &[CommandSpec] = &[];
+pub(crate) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec::change::<Create>().of_money(),
+    CommandSpec::change::<Consume>().of_money(),
+    CommandSpec::change::<Replenish>().of_money(),
+    CommandSpec::change::<Restore>().of_money(),
+    CommandSpec::change::<RefundRetainer>().of_money(),
+    CommandSpec::change::<Update>().of_money(),
+    CommandSpec::read::<Read>().of_money(),
+    CommandSpec::read::<ReadConsumption>().of_money(),
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Money over HTTP: keys, versions, lists, what is listed below a record, events.
+
+use serde_json::{Value, json};
+
+use crate::client::{Reply, Server};
+
+fn sar(amount: u64) -> Value {
+    json!({"amount": amount, "currency": "SAR"})
+}
+
+/// Sends a command under a key of its own.
+async fn keyed(server: &Server, key: &str, path: &str, body: &Value) -> Reply {
+    let headers = [("Idempotency-Key", key)];
+    server.with_headers(("POST", &format!("/v1/book/{path}")), &headers, body).await
+}
+
+/// A client, an issued invoice of 1000, and a retainer of 500.
+async fn book() -> Server {
+    let server = Server::start().await;
+    let client = json!({"id": "c1", "scope": "firm", "name": "first"});
+    let line = json!({
+        "description": "work", "quantity_milli": 1000, "unit_price": sar(1000), "vat_bp": 0,
+    });
+    let invoice = json!({
+        "id": "i1", "client": "c1", "currency": "SAR", "lines": [line], "due_on": "2099-01-31",
+        "issue": true,
+    });
+    let retainer = json!({
+        "id": "r1", "client": "c1", "type": "advance", "currency": "SAR",
+        "initial_amount": sar(500), "minimum_balance": sar(200),
+    });
+    for (key, path, body) in
+        [("g1", "clients", client), ("g2", "invoices", invoice), ("g3", "retainers", retainer)]
+    {
+        let reply = keyed(&server, key, path, &body).await;
+        assert_eq!(reply.status, 201, "{path}: {reply:?}");
+    }
+    server
+}
+
+#[tokio::test]
+async fn money_moves_under_a_key_alone() {
+    let server = book().await;
+    let consume = json!({"amount": sar(100)});
+    let path = "/v1/book/retainers/r1/consume";
+    let bare = server.post(path, &consume).await;
+    assert_eq!(bare.refusal(), (400, "idempotency_key_required".to_owned()));
+    let list =
+        json!({"commands": [{"command": "retainers.consume", "id": "r1", "amount": sar(1)}]});
+    let bare = server.post("/v1/book/commands", &list).await;
+    assert_eq!(bare.refusal(), (400, "idempotency_key_required".to_owned()));
+    let bare = server.post("/v1/book/batch", &list).await.json();
+    assert_eq!(bare["results"][0]["problem"]["code"], "idempotency_key_required");
+    // A dry run moves nothing and needs none.
+    let dry = server.post(&format!("{path}?dry_run=true"), &consume).await;
+    assert_eq!((dry.status, &dry.json()["retainer"]["balance"]), (200, &json!(400)));
+    let first = keyed(&server, "k", "retainers/r1/consume", &consume).await;
+    assert_eq!((first.status, &first.json()["retainer"]["balance"]), (200, &json!(400)));
+    let again = keyed(&server, "k", "retainers/r1/consume", &consume).await;
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(again.json()["retainer"], first.json()["retainer"]);
+    assert_eq!(again.json()["postings"], first.json()["postings"]);
+    assert_eq!(again.json()["seq"], first.json()["seq"]);
+}
+
+#[tokio::test]
+async fn an_event_stands_in_the_receipt_and_in_the_journal() {
+    let server = book().await;
+    let told = keyed(&server, "k", "retainers/r1/consume", &json!({"amount": sar(300)})).await;
+    let told = told.json();
+    let event = json!({
+        "event": "low_balance", "retainer": "r1", "balance": 200, "minimum_balance": 200,
+    });
+    assert_eq!(told["events"], json!([event]));
+    let entry = server.get("/v1/book/journal/last").await.json()["entry"].clone();
+    assert_eq!((&entry["seq"], &entry["events"]), (&told["seq"], &told["events"]));
+    assert_eq!(entry["command"], "retainers.consume");
+}
+
+#[tokio::test]
+async fn values_are_written_on_a_named_version_alone() {
+    let server = book().await;
+    let update = json!({"minimum_balance": sar(100)});
+    let blind = keyed(&server, "u1", "retainers/r1/update", &update).await;
+    assert_eq!(blind.refusal(), (400, "if_version_required".to_owned()));
+    let send = async |key: &str, tag: &str| {
+        let headers = [("Idempotency-Key", key), ("If-Match", tag)];
+        let path = "/v1/book/retainers/r1/update";
+        server.with_headers(("POST", path), &headers, &update).await
+    };
+    let old = send("u2", "\"7\"").await;
+    assert_eq!(old.refusal(), (412, "version_mismatch".to_owned()));
+    assert_eq!(old.json()["data"]["version"], 1);
+    let right = send("u3", "\"1\"").await;
+    assert_eq!((right.status, right.header("etag")), (200, Some("\"2\"")));
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_record_is_listed_below_it() {
+    let server = book().await;
+    let payment = json!({
+        "id": "p1", "client": "c1", "amount": sar(700), "method": "card",
+        "destinations": [{"invoice": "i1", "amount": sar(700)}],
+    });
+    assert_eq!(keyed(&server, "k1", "payments", &payment).await.status, 201);
+    assert_eq!(keyed(&server, "k2", "payments/p1/complete", &json!({})).await.status, 200);
+    let refund = json!({"amount": sar(100), "reason": "reduced"});
+    assert_eq!(keyed(&server, "k3", "payments/p1/refund", &refund).await.status, 200);
+    let job = json!({"id": "j1", "owner": "o"});
+    assert_eq!(keyed(&server, "k4", "jobs", &job).await.status, 201);
+    for proposer in ["a", "b"] {
+        let proposal = json!({"job": "j1", "proposer": proposer});
+        let reply = keyed(&server, proposer, "proposals", &proposal).await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+    let page = async |path: &str| server.get(&format!("/v1/book/{path}")).await.json();
+    let refunds = page("payments/p1/refunds").await;
+    assert_eq!(refunds["refunds"].as_array().unwrap().len(), 1);
+    assert_eq!(refunds["refunds"][0]["amount"], 100);
+    assert_eq!(page("payments/p2/refunds").await["refunds"], json!([]));
+    let postings = page("accounts/sys:receivable:SAR/postings").await;
+    let amounts: Vec<u64> = postings["postings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|posting| posting["amount"].as_u64().unwrap())
+        .collect();
+    assert_eq!(amounts, [1000, 700, 100], "in their order");
+    let first = page("accounts/sys:receivable:SAR/postings?limit=1").await;
+    let next = first["next"].as_str().unwrap();
+    let rest = page(&format!("accounts/sys:receivable:SAR/postings?after={next}")).await;
+    assert_eq!(rest["postings"].as_array().unwrap().len(), 2);
+    let postings = page("retainers/r1/postings").await;
+    assert_eq!(postings["postings"][0]["posted_after"], 500);
+    let numbers = page("series/PAY/numbers").await;
+    assert_eq!(numbers["numbers"].as_array().unwrap().len(), 1);
+    let proposals = page("jobs/j1/proposals").await;
+    let proposers: Vec<&Value> =
+        proposals["proposals"].as_array().unwrap().iter().map(|one| &one["proposer"]).collect();
+    assert_eq!(proposers, ["a", "b"]);
+    assert_eq!(page("proposals/j1/a").await["proposal"]["status"], "pending");
+    assert_eq!(page("clients").await["clients"][0]["id"], "c1");
+    assert_eq!(page("series/PAY").await["series"]["class"], "gapless");
+}
+
+#[tokio::test]
+async fn a_list_is_all_or_nothing() {
+    let server = book().await;
+    let before = server.state("book").await;
+    let list = json!({"commands": [
+        {"command": "retainers.consume", "id": "r1", "amount": sar(100), "invoice": "i1"},
+        {"command": "invoices.pay", "id": "i1", "amount": sar(950), "method": "cash"},
+    ]});
+    let refused = keyed(&server, "k", "commands", &list).await;
+    assert_eq!(refused.refusal(), (409, "exceeds_due".to_owned()));
+    assert_eq!(refused.json()["index"], 1);
+    assert_eq!(refused.json()["data"], json!({"invoice": "i1", "balance_due": 900}));
+    assert_eq!(server.state("book").await, before, "nothing moved, no number was used");
+}
