@@ -10,6 +10,7 @@
 
 mod fields;
 pub mod limits;
+pub mod money;
 pub mod others;
 pub mod state;
 pub mod tickets;

@@ -22,16 +22,16 @@ use crate::{Violation, generate, steer};
 /// What makes cases from seeds.
 type Generate = fn(u64) -> Case;
 
-/// All generators; `both` takes turns by seed.
+/// All generators; `all` takes turns by seed.
 const GENERATORS: &[(&str, Generate)] =
-    &[("random", generate::random), ("steered", steer::steered)];
+    &[("random", generate::random), ("steered", steer::steered), ("money", generate::money)];
 /// Seeds from which on every required situation has to be reached.
 pub const SITUATIONS_FROM: u64 = 1_000;
 /// Failures that are kept with their text.
 const FAILURES_MAX: usize = 1_000;
 
 /// The name that stands for all generators in turn.
-pub const ALL: &str = "both";
+pub const ALL: &str = "all";
 
 /// The names of generators.
 pub fn generators() -> impl Iterator<Item = &'static str> {

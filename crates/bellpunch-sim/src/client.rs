@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bellpunch::executor::{Caller, Input};
 use bellpunch::{
-    AnyCommand, AnyOutcome, AnyReceipt, DecidedBy, Duration, ErrorKind, IdempotencyKey, Partition,
-    Refusal, Request, Timestamp, Versions, command, fingerprint, sweep,
+    AnyCommand, AnyOutcome, AnyReceipt, DecidedBy, Duration, ErrorKind, IdempotencyKey, Journaling,
+    Partition, Refusal, Request, Timestamp, Versions, command, fingerprint, sweep,
 };
 use bellpunch_check::history::{self, Accepted, Broke, Invoke, Line, Read, Rejected, Resolved};
 use serde_json::{Value, json};
@@ -264,7 +264,10 @@ impl World {
             (key, fingerprint(&intent.partition, &commands))
         });
         let keep = Duration::from_nanos(self.case.settings.keep);
-        let (dry_run, journaling) = (intent.dry_run, bellpunch::Journaling::Off);
+        // Where money is, a journal may have begun; elsewhere there is none.
+        let about_money = self.case.generator == "money";
+        let journaling = if about_money { Journaling::Begun } else { Journaling::Off };
+        let dry_run = intent.dry_run;
         let request = Request { commands, entropy, key, keep, dry_run, journaling };
         let partition = intent.partition.clone();
         self.watch_arrival(node, as_caller, place);
@@ -418,7 +421,9 @@ impl World {
             let read = Read { t, op: caller, as_of: reads, at, flag, reply: reply.clone() };
             self.lines.push(Line::Read(read));
         } else {
-            let (replayed, seq) = (receipt.replayed, None);
+            // The journal's place of a list is that of its last command.
+            let seq = receipt.seqs.iter().flatten().last().copied();
+            let replayed = receipt.replayed;
             let reply = reply.clone();
             let accepted =
                 Accepted { t, op: caller, at, replayed, writes, reads, seq, flag, reply };
@@ -434,9 +439,20 @@ impl World {
 
     /// Remembers ids that were drawn.
     fn learn(&mut self, partition: &str, reply: &Value) {
-        for (field, collection) in
-            [("ticket", "tickets"), ("hold", "holds"), ("upload", "uploads"), ("charge", "charges")]
-        {
+        let hold = match reply.get("hold").and_then(|hold| hold.get("account")) {
+            Some(_) => "account_holds",
+            None => "holds",
+        };
+        for (field, collection) in [
+            ("ticket", "tickets"),
+            ("hold", hold),
+            ("upload", "uploads"),
+            ("charge", "charges"),
+            ("transfer", "transfers"),
+            ("consumption", "consumptions"),
+            ("refund", "refunds"),
+            ("dispute", "disputes"),
+        ] {
             let id = match reply.get(field) {
                 Some(Value::String(id)) => Some(id.clone()),
                 Some(view) => view.get("id").and_then(Value::as_str).map(str::to_owned),

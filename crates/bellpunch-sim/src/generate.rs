@@ -9,7 +9,7 @@ use crate::case::{
     Case, ClockKind, Episode, FaultKind, MICRO, MILLI, SECOND, Settings, Step, StoreKind,
 };
 use crate::rng::Rng;
-use crate::workload::{DOMAINS, Domain, first, next};
+use crate::workload::{DOMAINS, Domain, MONEY, first, next};
 
 /// Commands of a case, about.
 const COMMANDS: u64 = 300;
@@ -160,6 +160,23 @@ pub fn random(seed: u64) -> Case {
         2 | 3 => Keys::Reused,
         _ => Keys::Always,
     };
+    case((seed, "random"), (settings, keys, &DOMAINS), &mut rng)
+}
+
+/// A case about money from a seed. Whoever moves money says under which key.
+#[must_use]
+pub fn money(seed: u64) -> Case {
+    let mut rng = Rng::of(seed, "money", 0);
+    let settings = settings(&mut rng);
+    let keys = if rng.chance(200) { Keys::Reused } else { Keys::Always };
+    case((seed, "money"), (settings, keys, &MONEY), &mut rng)
+}
+
+fn case(
+    (seed, generator): (u64, &str),
+    (settings, keys, domains): (Settings, Keys, &[Domain]),
+    rng: &mut Rng,
+) -> Case {
     let settings = match keys {
         // Who hears nothing of a command without a key can never know: only the engine may.
         Keys::Some | Keys::Reused => {
@@ -167,9 +184,9 @@ pub fn random(seed: u64) -> Case {
         }
         Keys::Always => settings,
     };
-    let steps = steps(&settings, keys, &mut rng);
-    let faults = episodes(&settings, keys, &mut rng);
-    Case { seed, generator: "random".to_owned(), settings, steps, faults }
+    let steps = steps(&settings, (keys, domains), rng);
+    let faults = episodes(&settings, keys, rng);
+    Case { seed, generator: generator.to_owned(), settings, steps, faults }
 }
 
 fn episodes(settings: &Settings, keys: Keys, rng: &mut Rng) -> Vec<Episode> {
@@ -201,25 +218,25 @@ fn episodes(settings: &Settings, keys: Keys, rng: &mut Rng) -> Vec<Episode> {
     faults
 }
 
-fn steps(settings: &Settings, keys: Keys, rng: &mut Rng) -> Vec<Step> {
+fn steps(settings: &Settings, (keys, all): (Keys, &[Domain]), rng: &mut Rng) -> Vec<Step> {
     let clients = *rng.pick(&[1, 2, 4, 8, 16, 32]);
     let partitions = *rng.pick(&[1, 1, 1, 2, 3]);
-    let mut domains: Vec<Domain> = DOMAINS.iter().copied().filter(|_| rng.chance(500)).collect();
+    let mut domains: Vec<Domain> = all.iter().copied().filter(|_| rng.chance(500)).collect();
     if domains.is_empty() {
-        domains.push(*rng.pick(&DOMAINS));
+        domains.push(*rng.pick(all));
     }
     let keyless = if keys == Keys::Some { 400 } else { 0 };
     let mut steps = Vec::new();
     let mut number = 0_u64;
     for partition in 0..partitions {
-        for asked in first(&domains, rng) {
+        for commands in first(&domains, rng) {
             number = number.saturating_add(1);
             steps.push(Step {
                 at: rng.below(2 * MILLI),
                 client: 0,
                 node: 0,
                 partition: format!("p{partition}"),
-                commands: vec![asked],
+                commands,
                 key: Some(format!("first{number}")),
                 dry_run: false,
                 elsewhere: true,

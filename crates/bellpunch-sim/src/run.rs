@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bellpunch::Partition;
 use bellpunch::audit::{Stored, audit};
-use bellpunch_check::history::{Floor, History, Line, Record};
+use bellpunch_check::history::{Entry, Floor, History, Line, Record};
 use bellpunch_check::judge::{Verdict3, judge};
 use bellpunch_check::model::state::State;
 use serde_json::{Value, json};
@@ -192,6 +192,10 @@ impl World {
                     None => Value::Null,
                 };
                 let (partition, record) = (name.clone(), key.to_string());
+                if let Some(seq) = entry_at(&record) {
+                    self.lines.push(Line::Entry(Entry { partition, seq, value }));
+                    continue;
+                }
                 let version = versioned.version.get();
                 self.lines.push(Line::Record(Record { partition, record, version, value }));
             }
@@ -205,4 +209,9 @@ impl World {
             }
         }
     }
+}
+
+/// The place of an entry of the journal, by the name of its record.
+fn entry_at(record: &str) -> Option<u64> {
+    record.strip_prefix("entries/")?.parse().ok()
 }

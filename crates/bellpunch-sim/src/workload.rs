@@ -2,6 +2,9 @@
 //!
 //! Names are few and hot on purpose: two callers that never meet prove nothing.
 
+mod bank;
+mod billing;
+
 use serde_json::{Value, json};
 
 use crate::case::{Asked, SECOND};
@@ -25,9 +28,15 @@ pub enum Domain {
     Uploads,
     /// Lists of commands.
     Lists,
+    /// Accounts, transfers, holds on accounts, and tickets that move money.
+    Bank,
+    /// Clients, retainers, invoices, payments, refunds, numbers, jobs.
+    Billing,
 }
 
-/// All of them.
+/// Those of a book: what they accept is entered into a journal.
+pub const MONEY: [Domain; 2] = [Domain::Bank, Domain::Billing];
+/// All others.
 pub const DOMAINS: [Domain; 5] =
     [Domain::Quotas, Domain::Rates, Domain::Tickets, Domain::Uploads, Domain::Lists];
 
@@ -65,9 +74,10 @@ fn quota(rng: &mut Rng) -> &'static str {
 /// The limit of all quotas: small, so that it is reached.
 const LIMIT: u64 = 12;
 
-/// What a partition is given first.
+/// What a partition is given first: each of these is a list of commands, all or nothing.
 #[must_use]
-pub fn first(domains: &[Domain], rng: &mut Rng) -> Vec<Asked> {
+pub fn first(domains: &[Domain], rng: &mut Rng) -> Vec<Vec<Asked>> {
+    let mut lists = Vec::new();
     let mut all = Vec::new();
     for domain in domains {
         match domain {
@@ -92,9 +102,12 @@ pub fn first(domains: &[Domain], rng: &mut Rng) -> Vec<Asked> {
                 }
             }
             Domain::Tickets => {}
+            Domain::Bank => lists.push(bank::first()),
+            Domain::Billing => lists.push(billing::first(rng)),
         }
     }
-    all
+    lists.extend(all.into_iter().map(|one| vec![one]));
+    lists
 }
 
 fn policy(id: &str, rng: &mut Rng) -> Asked {
@@ -142,6 +155,8 @@ pub fn next(domain: Domain, rng: &mut Rng) -> Vec<Asked> {
         Domain::Rates => vec![of_rate(rng)],
         Domain::Tickets => vec![of_ticket(rng)],
         Domain::Uploads => vec![of_upload(rng)],
+        Domain::Bank => together(rng, bank::next),
+        Domain::Billing => together(rng, billing::next),
         Domain::Lists => {
             let count = rng.between(2, 5);
             let mut list = Vec::new();
@@ -159,6 +174,16 @@ pub fn next(domain: Domain, rng: &mut Rng) -> Vec<Asked> {
             list
         }
     }
+}
+
+/// Mostly one command, sometimes a list.
+fn together(rng: &mut Rng, next: fn(&mut Rng) -> Asked) -> Vec<Asked> {
+    if !rng.chance(120) {
+        return vec![next(rng)];
+    }
+    let mut list: Vec<Asked> = (0..rng.between(2, 4)).map(|_| next(rng)).collect();
+    list.retain(|one| !one.cmd.ends_with(".read"));
+    if list.is_empty() { vec![next(rng)] } else { list }
 }
 
 fn consume(rng: &mut Rng) -> Asked {

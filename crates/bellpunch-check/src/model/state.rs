@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::limits::Limits;
+use super::money::Book;
 use super::others::{Currencies, Kept, Outcomes};
 use super::tickets::Tickets;
 use super::uploads::Uploads;
@@ -43,6 +44,7 @@ pub struct State {
     uploads: Uploads,
     currencies: Currencies,
     outcomes: Outcomes,
+    book: Book,
 }
 
 impl State {
@@ -54,10 +56,11 @@ impl State {
         let (collection, verb) = call.cmd.split_once('.').unwrap_or((call.cmd, ""));
         match collection {
             _ if verb == "sweep" => Verdict::Housekeeping,
-            "tickets" => self.tickets.apply(call, &self.currencies),
+            "tickets" => self.tickets.apply(call, (&self.currencies, &mut self.book)),
             "uploads" => self.uploads.apply(call, &mut self.limits),
             "currencies" => self.currencies.apply(call),
             "outcomes" => self.outcomes.apply(call),
+            _ if Book::knows(collection) => self.book.apply(call, &self.currencies),
             "quotas" | "policies" | "counters" | "checks" | "holds" | "charges" => {
                 self.limits.apply(call)
             }
@@ -105,6 +108,8 @@ impl State {
     pub fn check(&self, at: Nanos) -> Result<(), String> {
         self.limits.check(at)?;
         self.tickets.check(at)?;
+        self.tickets.check_holds(&self.book, at)?;
+        self.book.check(at)?;
         self.uploads.check(at)
     }
 }
@@ -127,7 +132,7 @@ impl crate::judge::Sequential for State {
     }
 
     fn states(&self, record: &str) -> bool {
-        Limits::states(record)
+        Limits::states(record) && Book::states(record)
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! * A list that is refused `already_pending` because of a ticket that it made itself names an id
 //!   that nobody was told: it is not stated.
-//! * Accounts do not exist yet: a ticket that names them is refused `account_not_found`.
+//! * What a ticket holds and moves is asked of the [book](super::money).
 //! * Secrets are compared as their hashes (`secret_hash`, `made_secret_hash`). Of a ticket whose
 //!   secret the recorder did not see, and of a redeem that shows a plain `secret`, the model says
 //!   that it does not know.
@@ -18,12 +18,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::fields::{
     DAY, Refusal, Writes, after, count, digest, duration, field, flag, is_undrawn, needed, object,
     record, refuse, senseless, shown, span, stated, text, undrawn, verdict,
 };
+use super::money::{Book, Purse};
 use super::others::Currencies;
 use super::{Call, Verdict};
 use crate::instant::Nanos;
@@ -84,6 +85,7 @@ struct Ticket {
     end: Option<End>,
     secret: Secret,
     metadata: Option<Value>,
+    purse: Option<Purse>,
     version: u64,
 }
 
@@ -243,15 +245,19 @@ fn index_of(holder: &str, audience: &str) -> String {
 
 impl Tickets {
     /// Judges one command.
-    pub(crate) fn apply(&mut self, call: &Call<'_>, currencies: &Currencies) -> Verdict {
+    pub(crate) fn apply(
+        &mut self,
+        call: &Call<'_>,
+        (currencies, book): (&Currencies, &mut Book),
+    ) -> Verdict {
         if call.cmd == "tickets.redeem" && self.is_unseen(call.args) {
             return Verdict::NotModelled;
         }
         verdict(match call.cmd {
-            "tickets.create" => self.create(call, currencies),
-            "tickets.approve" => self.approve(call),
-            "tickets.reject" | "tickets.cancel" | "tickets.revoke" => self.close(call),
-            "tickets.redeem" => self.redeem(call, currencies),
+            "tickets.create" => self.create(call, (currencies, book)),
+            "tickets.approve" => self.approve(call, book),
+            "tickets.reject" | "tickets.cancel" | "tickets.revoke" => self.close(call, book),
+            "tickets.redeem" => self.redeem(call, (currencies, book)),
             "tickets.expire" => self.expire(call),
             "tickets.read" => self
                 .find(call)
@@ -290,7 +296,7 @@ impl Tickets {
         (reply, writes)
     }
 
-    fn create(&mut self, call: &Call<'_>, currencies: &Currencies) -> Outcome {
+    fn create(&mut self, call: &Call<'_>, (currencies, book): (&Currencies, &mut Book)) -> Outcome {
         let (args, at) = (call.args, call.at);
         let (holder, audience) = (text(args, "holder"), needed(args, "audience")?);
         let (issued_by, approved) = (needed(args, "issued_by")?, flag(args, "approved"));
@@ -304,17 +310,12 @@ impl Tickets {
         if holder.is_none() && (flag(args, "one_pending") || limit.is_some()) {
             return senseless("holder");
         }
-        match (text(args, "debit_account"), text(args, "credit_account")) {
-            (None, None) if flag(args, "require_funds") => return senseless("require_funds"),
-            (None, None) => {}
-            (Some(_), None) | (None, Some(_)) => return senseless("credit_account"),
-            (Some(debit), Some(_)) => {
-                currencies.know(max.kind, &max.of)?;
-                return refuse("account_not_found", json!({ "id": debit }));
-            }
-        }
+        let purse = purse(args, &max)?;
         currencies.know(max.kind, &max.of)?;
-        self.may_issue(call, ttl, limit)?;
+        if let Some(purse) = &purse {
+            book.owns_purse(purse, &[holder, Some(issued_by)], audience)?;
+        }
+        self.may_issue(call, (ttl, limit), (book, purse.as_ref()))?;
 
         // Past here it succeeds.
         let told = call.drawn.and_then(|reply| reply.get("ticket")?.get("id")?.as_str());
@@ -344,9 +345,17 @@ impl Tickets {
             end: None,
             secret,
             metadata: field(args, "metadata").cloned(),
+            purse,
             version: 0,
         };
-        let (mut reply, writes) = self.keep(&id, ticket, call);
+        if let Some(purse) = ticket.purse.as_ref().filter(|_| approved) {
+            book.hold_for(&id, purse, ticket.expires_at);
+        }
+        let accounts = ticket.purse.clone().filter(|_| approved).map(|purse| purse.debit);
+        let (mut reply, mut writes) = self.keep(&id, ticket, call);
+        if let Some(account) = accounts {
+            moved(book.told_of_ticket((&[&account], None), at), (&mut reply, &mut writes));
+        }
         if let Some(reply) = reply.as_object_mut().filter(|_| flag(args, "make_secret")) {
             reply.insert("secret_withheld".to_owned(), json!(true));
         }
@@ -357,8 +366,8 @@ impl Tickets {
     fn may_issue(
         &mut self,
         call: &Call<'_>,
-        ttl: Nanos,
-        limit: Option<(usize, Nanos)>,
+        (ttl, limit): (Nanos, Option<(usize, Nanos)>),
+        (book, purse): (&Book, Option<&Purse>),
     ) -> Result<(), Refusal> {
         let (args, at) = (call.args, call.at);
         let pair = text(args, "holder").zip(text(args, "audience"));
@@ -377,23 +386,31 @@ impl Tickets {
         if TTL_MAX < ttl {
             return refuse("ttl_too_long", json!({ "max_ttl_ns": span(0, TTL_MAX) }));
         }
-        if !flag(args, "approved") && PENDING_MAX <= pending.len() {
+        let approved = flag(args, "approved");
+        if let Some(purse) = purse {
+            book.fits_purse(purse)?;
+            if approved || flag(args, "require_funds") {
+                book.funds_purse(purse, at)?;
+            }
+        }
+        if !approved && PENDING_MAX <= pending.len() {
             return refuse("too_many_pending", json!({ "max": PENDING_MAX }));
         }
         // The newest `count` issues still count: it is over when the oldest of them does not.
-        let Some((count, period)) = limit else { return Ok(()) };
-        let oldest =
-            issues.times.len().checked_sub(count).and_then(|place| issues.times.get(place));
-        match oldest.map(|issued| after(*issued, period)) {
-            Some(retry_at) if at < retry_at => refuse(
-                "issue_limit_exceeded",
-                json!({ "retry_at": shown(retry_at), "retry_after_ns": span(at, retry_at) }),
-            ),
-            Some(_) | None => Ok(()),
+        if let Some((count, period)) = limit {
+            let oldest =
+                issues.times.len().checked_sub(count).and_then(|place| issues.times.get(place));
+            let retry_at = oldest.map(|issued| after(*issued, period));
+            if let Some(retry_at) = retry_at.filter(|retry_at| at < *retry_at) {
+                let data =
+                    json!({ "retry_at": shown(retry_at), "retry_after_ns": span(at, retry_at) });
+                return refuse("issue_limit_exceeded", data);
+            }
         }
+        purse.filter(|_| approved).map_or(Ok(()), |purse| book.holds_fit(purse, at))
     }
 
-    fn approve(&mut self, call: &Call<'_>) -> Outcome {
+    fn approve(&mut self, call: &Call<'_>, book: &mut Book) -> Outcome {
         let (id, ticket) = self.find(call)?;
         if ticket.holder.as_deref() != Some(needed(call.args, "holder")?) {
             return refuse("wrong_holder", json!({}));
@@ -401,11 +418,24 @@ impl Tickets {
         version_fits(call.args, ticket.version)?;
         ticket.not_over(call.at)?;
         ticket.not_approved()?;
-        Ok(self.keep(id, Ticket { approved_at: Some(call.at), ..ticket }, call))
+        let Some(purse) = ticket.purse.clone() else {
+            return Ok(self.keep(id, Ticket { approved_at: Some(call.at), ..ticket }, call));
+        };
+        book.is_purse_open(&purse)?;
+        book.funds_purse(&purse, call.at)?;
+        book.holds_fit(&purse, call.at)?;
+
+        // Past here it succeeds.
+        book.hold_for(id, &purse, ticket.expires_at);
+        let (mut reply, mut writes) =
+            self.keep(id, Ticket { approved_at: Some(call.at), ..ticket }, call);
+        let told = book.told_of_ticket((&[&purse.debit], None), call.at);
+        moved(told, (&mut reply, &mut writes));
+        Ok((reply, writes))
     }
 
     /// Reject, cancel and revoke: who may, from where, and to what.
-    fn close(&mut self, call: &Call<'_>) -> Outcome {
+    fn close(&mut self, call: &Call<'_>, book: &mut Book) -> Outcome {
         let (args, at) = (call.args, call.at);
         let (id, ticket) = self.find(call)?;
         let by = needed(args, if call.cmd == "tickets.reject" { "holder" } else { "by" })?;
@@ -425,10 +455,17 @@ impl Tickets {
             "tickets.reject" => End::Rejected { at, by, reason },
             _ => End::Cancelled { at, by, reason },
         };
-        Ok(self.keep(id, Ticket { end: Some(end), ..ticket }, call))
+        let purse = ticket.purse.clone().filter(|_| ticket.approved_at.is_some());
+        let (mut reply, mut writes) = self.keep(id, Ticket { end: Some(end), ..ticket }, call);
+        if let Some(purse) = purse {
+            book.void_for(id, at);
+            let told = book.told_of_ticket((&[&purse.debit], None), at);
+            moved(told, (&mut reply, &mut writes));
+        }
+        Ok((reply, writes))
     }
 
-    fn redeem(&mut self, call: &Call<'_>, currencies: &Currencies) -> Outcome {
+    fn redeem(&mut self, call: &Call<'_>, (currencies, book): (&Currencies, &mut Book)) -> Outcome {
         let (args, at) = (call.args, call.at);
         let audience = needed(args, "audience")?;
         // A bare number is of whatever unit the ticket has; of money it says nothing.
@@ -457,6 +494,9 @@ impl Tickets {
         if ticket.approved_at.is_none() {
             return refuse("ticket_not_approved", json!({ "status": ticket.status(at) }));
         }
+        if let Some(purse) = &ticket.purse {
+            book.is_purse_open(purse)?;
+        }
         let fits = match &of {
             Some((kind, of)) => *kind == ticket.max.kind && *of == ticket.max.of,
             None => ticket.max.kind == "unit",
@@ -471,9 +511,25 @@ impl Tickets {
         if !ticket.partial && count != ticket.max.count {
             return refuse("amount_not_exact", json!({ "max_amount": ticket.max.show() }));
         }
+        if let Some(purse) = &ticket.purse {
+            book.bears_purse(purse, count)?;
+        }
+
+        // Past here it succeeds.
         let by = text(args, "by").unwrap_or(audience).to_owned();
         let amount = Amount { count, ..ticket.max.clone() };
-        Ok(self.keep(id, Ticket { end: Some(End::Used { at, by, amount }), ..ticket }, call))
+        let purse = ticket.purse.clone();
+        let end = Some(End::Used { at, by, amount });
+        let (mut reply, mut writes) = self.keep(id, Ticket { end, ..ticket }, call);
+        if let Some(purse) = purse {
+            let drawn = call.drawn.and_then(|reply| reply.pointer("/transfer/id")?.as_str());
+            let drawn = drawn.map_or_else(|| undrawn(self.tickets.len()), str::to_owned);
+            book.capture_for((id, &purse), count, (&drawn, at));
+            let accounts = [purse.debit.as_str(), purse.credit.as_str()];
+            let told = book.told_of_ticket((&accounts, Some(&drawn)), at);
+            moved(told, (&mut reply, &mut writes));
+        }
+        Ok((reply, writes))
     }
 
     fn expire(&mut self, call: &Call<'_>) -> Outcome {
@@ -511,6 +567,20 @@ impl Tickets {
             }
         }
         Ok((json!({ "expired": expired, "skipped": skipped }), writes))
+    }
+
+    /// What is held for tickets is for those that may still be redeemed, all of each.
+    pub(crate) fn check_holds(&self, book: &Book, at: Nanos) -> Result<(), String> {
+        for (id, ticket) in &self.tickets {
+            let Some(purse) = &ticket.purse else { continue };
+            let lives = ticket.status(at) == "approved";
+            let expected = if lives { i128::from(purse.amount) } else { 0 };
+            let held = book.held_for(id, at);
+            if held != expected {
+                return Err(format!("V9: ticket {id}: {held} is held, and not {expected}"));
+            }
+        }
+        Ok(())
     }
 
     /// What holds of every ticket at `at`, whatever happened.
@@ -554,6 +624,29 @@ impl Tickets {
             }
         }
         Ok(())
+    }
+}
+
+/// Adds what is told of the money that moved.
+fn moved((told, wrote): (Map<String, Value>, Writes), (reply, writes): (&mut Value, &mut Writes)) {
+    if let Some(reply) = reply.as_object_mut() {
+        reply.extend(told);
+    }
+    writes.extend(wrote);
+}
+
+/// The accounts that a ticket names.
+fn purse(args: &Value, max: &Amount) -> Result<Option<Purse>, Refusal> {
+    match (text(args, "debit_account"), text(args, "credit_account")) {
+        (None, None) if flag(args, "require_funds") => senseless("require_funds"),
+        (None, None) => Ok(None),
+        (Some(_), None) | (None, Some(_)) => senseless("credit_account"),
+        (Some(debit), Some(credit)) => Ok(Some(Purse {
+            debit: debit.to_owned(),
+            credit: credit.to_owned(),
+            amount: max.count,
+            currency: max.of.clone(),
+        })),
     }
 }
 

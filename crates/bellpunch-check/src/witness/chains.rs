@@ -62,9 +62,10 @@ pub(super) fn kind(record: &str) -> &str {
     record.split_once('/').map_or(record, |(kind, _)| kind)
 }
 
-/// What the rules keep of keys is judged by the table of keys.
+/// What the rules keep of keys is judged by the table of keys, and the journal by the places that
+/// answers tell.
 fn is_followed(record: &str) -> bool {
-    kind(record) != "outcomes"
+    !["outcomes/", "journal/", "entries/"].iter().any(|kind| record.starts_with(kind))
 }
 
 /// Follows all records of a partition.

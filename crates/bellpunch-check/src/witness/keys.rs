@@ -143,6 +143,13 @@ struct Group<'p, 'h> {
     keep: Nanos,
 }
 
+/// The place in the journal that a receipt tells: of a list, that of its last command.
+fn last_place(receipt: &Value) -> Option<u64> {
+    let all = receipt.get("seqs").and_then(Value::as_array).into_iter().flatten();
+    let last = all.filter_map(Value::as_u64).next_back();
+    receipt.get("seq").and_then(Value::as_u64).or(last)
+}
+
 /// Whether two calls ask for the same.
 fn alike(one: &Op<'_>, other: &Op<'_>) -> bool {
     one.call.cmd == other.call.cmd && one.call.args == other.call.args
@@ -325,7 +332,7 @@ impl<'h> Group<'_, 'h> {
             at,
             writes: Cow::Owned(writes),
             sees: Cow::Owned(sees),
-            seq: receipt.get("seq").and_then(Value::as_u64),
+            seq: last_place(receipt),
             reply: Cow::Owned(reply),
             first: None,
             again: Vec::new(),

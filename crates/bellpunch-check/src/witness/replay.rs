@@ -347,7 +347,15 @@ fn same(expected: &Value, told: &Value) -> Result<(), String> {
             for (name, value) in expected {
                 let (found, value) = field((name, value), told);
                 let found = found.unwrap_or(NONE);
-                same(&value, found).map_err(|difference| under(name, &difference))?;
+                let compared = match (&*value, found) {
+                    (Value::Array(expected), Value::Array(told))
+                        if UNORDERED.contains(&name.as_str()) =>
+                    {
+                        same_in_any_order(expected, told)
+                    }
+                    (value, found) => same(value, found),
+                };
+                compared.map_err(|difference| under(name, &difference))?;
             }
             Ok(())
         }
@@ -361,6 +369,28 @@ fn same(expected: &Value, told: &Value) -> Result<(), String> {
         _ if expected == told || as_digits(expected, told) || as_digits(told, expected) => Ok(()),
         _ => Err(format!("{told}, and had to be told {expected}.")),
     }
+}
+
+/// Lists whose order nobody promised.
+const UNORDERED: [&str; 7] =
+    ["accounts", "diverted", "events", "invoices", "payments", "postings", "retainers"];
+
+/// Whether each that the model states was told once, and no others.
+fn same_in_any_order(expected: &[Value], told: &[Value]) -> Result<(), String> {
+    let mut left: Vec<&Value> = told.iter().collect();
+    for one in expected {
+        let place = left.iter().position(|told| same(one, told).is_ok());
+        match place {
+            Some(place) => drop(left.swap_remove(place)),
+            None => return Err(differ(told, expected)),
+        }
+    }
+    if left.is_empty() { Ok(()) } else { Err(differ(told, expected)) }
+}
+
+fn differ(told: &[Value], expected: &[Value]) -> String {
+    let (told, expected) = (Value::Array(told.to_vec()), Value::Array(expected.to_vec()));
+    format!("{told}, and had to be told {expected}.")
 }
 
 fn under(name: &str, difference: &str) -> String {

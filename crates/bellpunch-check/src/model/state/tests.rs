@@ -52,7 +52,7 @@ fn a_command_of_a_list_takes_what_was_drawn_for_it() {
 #[test]
 fn what_is_not_known_is_never_judged() {
     let mut state = State::default();
-    let args = list(&[define("RCN"), ("accounts.create", json!({}))]);
+    let args = list(&[define("RCN"), ("things.create", json!({}))]);
     assert_eq!(send(&mut state, &args), Verdict::NotModelled);
     assert_eq!(state, State::default());
     assert_eq!(send(&mut state, &json!("no list")), Verdict::NotModelled);

@@ -11,6 +11,7 @@ const SECOND: Nanos = 1_000_000_000;
 struct Book {
     tickets: Tickets,
     currencies: Currencies,
+    money: crate::model::money::Book,
     issued: usize,
 }
 
@@ -19,7 +20,7 @@ impl Book {
         let name = format!("t{}", self.issued + 1);
         let told = json!({ "ticket": { "id": name } });
         let call = Call { cmd, args: &args, at: second * SECOND, drawn: Some(&told) };
-        let verdict = self.tickets.apply(&call, &self.currencies);
+        let verdict = self.tickets.apply(&call, (&self.currencies, &mut self.money));
         if cmd == "tickets.create" && matches!(verdict, Verdict::Accepted { .. }) {
             self.issued += 1;
         }
