@@ -178,6 +178,14 @@ pub enum Decision {
         /// What it read.
         touched: Touched,
     },
+    /// A rule panicked; its draft is gone. A bug, if what it read was there at one instant: records
+    /// of a node that shares its store may be of several.
+    Panicked {
+        /// The command's name.
+        command: &'static str,
+        /// What it read.
+        touched: Touched,
+    },
     /// The rule could not be asked.
     Failed(RequestError),
 }
@@ -202,11 +210,6 @@ pub enum RequestError {
         record: String,
         /// Why.
         cause: String,
-    },
-    /// A rule panicked; its draft is gone.
-    Panicked {
-        /// The command's name.
-        command: &'static str,
     },
 }
 
@@ -322,7 +325,10 @@ fn reads_of(draft: &Draft<'_>) -> Vec<RecordKey> {
 
 fn conclude(draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided) -> Decision {
     match decided {
-        Decided::Panicked(command) => Decision::Failed(RequestError::Panicked { command }),
+        Decided::Panicked(command) => {
+            let touched = Touched { reads: reads_of(&draft), writes: Vec::new() };
+            Decision::Panicked { command, touched }
+        }
         Decided::Rejected(index, rejection) if crate::planted!("limits_one_by_one") => {
             let as_of = read_of(&draft);
             let (writes, reads) = draft.accept(at);

@@ -229,7 +229,7 @@ impl World {
                     let code = rejection.code.to_owned();
                     return Answer::No { code, data: rejection.data };
                 }
-                Decision::Failed(error) => panic!("{error:?}"),
+                failed @ (Decision::Failed(_) | Decision::Panicked { .. }) => panic!("{failed:?}"),
             }
         }
     }

@@ -5,6 +5,9 @@
     reason = "a test that panics has failed"
 )]
 
+#[path = "../../bellpunch-cli/tests/common/filled.rs"]
+mod filled;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -81,7 +84,6 @@ fn a_copy_from_store_to_store_is_equal_at_each_step() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();
     std::fs::write(folder.join("0.ndjson"), exported()).unwrap();
-    let accept = ["--set", "store.accept_risk=lost_on_crash"];
     let stores = [
         "disk:one".to_owned(),
         postgres.database("copy"),
@@ -90,6 +92,12 @@ fn a_copy_from_store_to_store_is_equal_at_each_step() {
         redis.url(1),
         postgres.database("again"),
     ];
+    copied_through(folder, &stores);
+}
+
+/// Copies `0.ndjson` to the first store, from there to the second, and so on.
+fn copied_through(folder: &Path, stores: &[String]) {
+    let accept = ["--set", "store.accept_risk=lost_on_crash"];
     let mut digests = Vec::new();
     for (step, store) in stores.iter().enumerate() {
         let at = [&["--store", store.as_str()][..], &accept].concat();
@@ -113,6 +121,46 @@ fn a_copy_from_store_to_store_is_equal_at_each_step() {
 /// A server, killed with the test.
 struct Served(Child);
 
+impl Served {
+    fn on(folder: &Path, store: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bellpunch-nodes"));
+        command.current_dir(folder).env_clear().stderr(Stdio::piped());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]);
+        Self(command.spawn().unwrap())
+    }
+
+    /// Waits until it listens; gives where, and what it said until then.
+    fn listening(&mut self) -> (String, Vec<String>) {
+        let mut lines = BufReader::new(self.0.stderr.take().unwrap()).lines();
+        let mut log = Vec::new();
+        loop {
+            let Some(Ok(line)) = lines.next() else { panic!("the server ended: {log:?}") };
+            let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+            log.push(line);
+            if let Some(address) = told["address"].as_str() {
+                // What else it says is read, so that it never waits for us.
+                std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+                return (address.to_owned(), log);
+            }
+        }
+    }
+}
+
+/// One request on a connection of its own.
+fn ask(address: &str, (request, headers): (&str, &str), body: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -121,38 +169,33 @@ impl Drop for Served {
 }
 
 #[test]
+fn a_book_from_store_to_store_is_equal_at_each_step() {
+    let (postgres, redis) = (Postgres::start(), Redis::start());
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let mut served = Served::on(folder, "disk:first");
+    let (address, _) = served.listening();
+    for (place, (path, body)) in filled::commands().iter().enumerate() {
+        let key = format!("Idempotency-Key: k{place}\r\n");
+        let told = ask(&address, (&format!("POST {path}"), &key), &body.to_string());
+        assert!(told.starts_with("HTTP/1.1 20"), "{path}: {told}");
+    }
+    drop(served);
+    let whole = digest(folder, &["export", "--store", "disk:first", "0.ndjson"]);
+    let stores = [postgres.database("book"), redis.url(0), "disk:last".to_owned()];
+    copied_through(folder, &stores);
+    assert_eq!(digest(folder, &["digest", "--store", "disk:last"]), whole);
+}
+
+#[test]
 fn a_node_has_no_payloads_that_the_others_do_not_see() {
     let postgres = Postgres::start();
     let temporary = tempfile::tempdir().unwrap();
     let store = postgres.database("payloads");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bellpunch-nodes"));
-    command.current_dir(temporary.path()).env_clear().stderr(Stdio::piped());
-    command.args(["serve", "--listen", "127.0.0.1:0", "--store", &store]);
-    let mut served = Served(command.spawn().unwrap());
-    let mut lines = BufReader::new(served.0.stderr.take().unwrap()).lines();
-    let mut log = Vec::new();
-    let address = loop {
-        let Some(Ok(line)) = lines.next() else { panic!("the server ended: {log:?}") };
-        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
-        log.push(line);
-        if let Some(address) = told["address"].as_str() {
-            break address.to_owned();
-        }
-    };
+    let mut served = Served::on(temporary.path(), &store);
+    let (address, log) = served.listening();
     assert!(log.iter().any(|line| line.contains("set uploads.blobs")), "{log:?}");
-    let ask = |request: &str, body: &str| {
-        let mut stream = std::net::TcpStream::connect(&address).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
+    let ask = |request: &str, body: &str| ask(&address, (request, ""), body);
     let made = ask("POST /v1/acme/uploads", r#"{"id": "u", "size_limit": 100}"#);
     assert!(made.starts_with("HTTP/1.1 201"), "{made}");
     let refused = ask("PUT /v1/acme/uploads/u/payload", r#"{"payload": "Ynl0ZXM="}"#);

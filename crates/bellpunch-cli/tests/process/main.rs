@@ -15,11 +15,17 @@
     reason = "a test that panics has failed; it prints its seed, and takes it back"
 )]
 
+mod book;
+mod book_copy;
+mod book_judge;
+mod book_kill;
 #[allow(dead_code, reason = "the other tests of the binary use the rest of it")]
 #[path = "../common/client.rs"]
 mod client;
 mod copy;
 mod drain;
+#[path = "../common/filled.rs"]
+mod filled;
 mod full;
 mod judge;
 mod kill;

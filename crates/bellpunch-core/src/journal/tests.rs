@@ -50,6 +50,7 @@ impl World {
                 }
                 decision @ (Decision::Accepted { .. }
                 | Decision::Rejected { .. }
+                | Decision::Panicked { .. }
                 | Decision::Failed(_)) => {
                     if let Decision::Accepted { touched, .. } = &decision {
                         self.view.settle(&touched.writes);

@@ -117,7 +117,7 @@ impl World {
                     self.view.discard([]);
                     return rejected(rejection, at);
                 }
-                Decision::Failed(error) => panic!("{error:?}"),
+                failed @ (Decision::Failed(_) | Decision::Panicked { .. }) => panic!("{failed:?}"),
             }
         }
         panic!("the same decision was asked for a hundred times");

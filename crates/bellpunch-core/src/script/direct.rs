@@ -131,8 +131,8 @@ impl DirectWorld {
                     let answer = Answer { json, at: Some(at), ..Answer::code(rejection.code) };
                     return (answer, touched);
                 }
-                Decision::Failed(error) => {
-                    let json = Value::String(format!("{error:?}"));
+                failed @ (Decision::Failed(_) | Decision::Panicked { .. }) => {
+                    let json = Value::String(format!("{failed:?}"));
                     return (Answer { json, ..Answer::code("internal") }, Touched::default());
                 }
             }

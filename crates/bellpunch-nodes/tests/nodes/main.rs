@@ -37,6 +37,10 @@ macro_rules! on_each_engine {
     };
 }
 
+#[path = "../../../bellpunch-cli/tests/process/book.rs"]
+mod book;
+#[path = "../../../bellpunch-cli/tests/process/book_judge.rs"]
+mod book_judge;
 #[path = "../../../bellpunch-cli/tests/common/client.rs"]
 mod client;
 mod clocks;
@@ -50,6 +54,7 @@ mod judge;
 mod link;
 mod load;
 mod many;
+mod numbers;
 mod outage;
 mod policies;
 #[path = "../../../bellpunch-cli/tests/process/random.rs"]

@@ -7,7 +7,8 @@ use crate::{AnyOutcome, AnyReceipt, Error, ErrorKind, Refusal};
 /// An answer, with what it rests on.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(crate) outcome: AnyOutcome,
+    /// An error, if the rule panicked.
+    pub(crate) outcome: Result<AnyOutcome, Error>,
     pub(crate) touched: Touched,
     pub(crate) deadline: Option<Timestamp>,
 }
@@ -51,7 +52,8 @@ pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
                 seqs,
                 replies,
             };
-            Asked::Answer(Prepared { outcome: AnyOutcome::Accepted(receipt), touched, deadline })
+            let outcome = Ok(AnyOutcome::Accepted(receipt));
+            Asked::Answer(Prepared { outcome, touched, deadline })
         }
         Decision::Rejected { index, rejection, at, as_of, touched } => {
             let decided_by = DecidedBy::Store;
@@ -64,16 +66,19 @@ pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
                 best_effort: false,
                 durable: true,
             };
-            let outcome = AnyOutcome::Rejected(refusal);
+            let outcome = Ok(AnyOutcome::Rejected(refusal));
             Asked::Answer(Prepared { outcome, touched, deadline: None })
         }
         Decision::Failed(RequestError::Undecodable { record, cause }) => {
             Asked::Broken(Error::new(ErrorKind::Internal, format!("record {record}: {cause}")))
         }
-        Decision::Failed(RequestError::Panicked { command }) => Asked::Broken(Error::new(
-            ErrorKind::Internal,
-            format!("the rule of {command} panicked"),
-        )),
+        // Records of several states can be what no command leaves behind. So this is told when the
+        // store confirms what was read, as a rejection is; else it is decided again.
+        Decision::Panicked { command, touched } => {
+            let message = format!("the rule of {command} panicked");
+            let outcome = Err(Error::new(ErrorKind::Internal, message));
+            Asked::Answer(Prepared { outcome, touched, deadline: None })
+        }
         other @ (Decision::Failed(_) | _) => {
             Asked::Broken(Error::new(ErrorKind::Internal, format!("{other:?}")))
         }

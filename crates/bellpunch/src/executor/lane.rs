@@ -185,6 +185,13 @@ impl Lane {
         }
     }
 
+    /// Answers what a rule said, and counts it if that is a bug.
+    fn tell(&mut self, waiting: &Waiting, said: Result<AnyOutcome, Error>, desk: &mut Desk) {
+        let is_bug = said.as_ref().is_err_and(|error| error.kind() == ErrorKind::Internal);
+        desk.stats.panics = desk.stats.panics.saturating_add(u64::from(is_bug));
+        self.answer(waiting, said, desk);
+    }
+
     /// Planted: nobody is answered.
     pub(crate) fn forget_queue(&mut self) {
         self.queue.clear();
@@ -269,13 +276,9 @@ impl Lane {
                     self.load(batch, (records, due), turn);
                     return;
                 }
-                Asked::Broken(error) => {
-                    let bug = u64::from(error.kind() == ErrorKind::Internal);
-                    turn.desk.stats.panics = turn.desk.stats.panics.saturating_add(bug);
-                    self.answer(&waiting, Err(error), turn.desk);
-                }
+                Asked::Broken(error) => self.tell(&waiting, Err(error), turn.desk),
                 Asked::Answer(prepared) if self.may_tell(&prepared, turn.rules) => {
-                    self.answer(&waiting, Ok(prepared.outcome), turn.desk);
+                    self.tell(&waiting, prepared.outcome, turn.desk);
                 }
                 Asked::Answer(prepared) => {
                     let now = self.asked_at.unwrap_or(turn.now);
@@ -408,8 +411,8 @@ impl Lane {
         if planted!("ack_early") {
             for member in &mut batch.members {
                 let told =
-                    std::mem::replace(&mut member.prepared.outcome, denied(Timestamp::EPOCH));
-                desk.reply(member.waiting.caller, Ok(told));
+                    std::mem::replace(&mut member.prepared.outcome, Ok(denied(Timestamp::EPOCH)));
+                desk.reply(member.waiting.caller, told);
                 member.waiting.gone = true;
             }
         }
@@ -511,7 +514,7 @@ impl Lane {
         let commands = u64::try_from(batch.members.len()).unwrap_or(u64::MAX);
         desk.stats.commands_committed = desk.stats.commands_committed.saturating_add(commands);
         for member in batch.members {
-            self.answer(&member.waiting, Ok(member.prepared.outcome), desk);
+            self.tell(&member.waiting, member.prepared.outcome, desk);
         }
     }
 
@@ -655,7 +658,7 @@ impl Lane {
                     self.take(key, versioned);
                 }
                 for member in batch.members {
-                    self.answer(&member.waiting, Ok(member.prepared.outcome), turn.desk);
+                    self.tell(&member.waiting, member.prepared.outcome, turn.desk);
                 }
             }
             Err(_) => self.pause(batch, sent, turn.desk),
@@ -782,7 +785,7 @@ fn decide_local(local: &mut View, request: &Request, now: Timestamp) -> Option<A
             Asked::Broken(_) => return None,
             Asked::Answer(prepared) => {
                 local.settle(&prepared.touched.writes);
-                return Some(match prepared.outcome {
+                return Some(match prepared.outcome.ok()? {
                     AnyOutcome::Accepted(mut receipt) => {
                         receipt.decided_by = DecidedBy::Local;
                         receipt.versions.clear();

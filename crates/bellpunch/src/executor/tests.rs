@@ -54,6 +54,7 @@ impl Command for Take {
             return Err(no("over"));
         }
         let used = used + self.units;
+        assert!(used < 1_000, "no command leaves that behind");
         if 10 < used {
             return Err(no("exceeded"));
         }
@@ -292,6 +293,33 @@ fn a_refusal_is_confirmed_where_others_write() {
     let (op, _) = bench.commit();
     bench.end(op, committed());
     assert_eq!(bench.replies(), [(1, "4 version 3".to_owned())], "it was stale, and is accepted");
+}
+
+#[test]
+fn a_panic_is_confirmed_where_others_write() {
+    // As records of several states may be: what the rule takes for granted of one is not so.
+    let mut bench = Bench::loaded(Sharing::Shared, 5_000, None);
+    let (op, confirmation) = bench.commit();
+    assert!(confirmation.writes.is_empty() && confirmation.preconditions.len() == 1);
+    assert_eq!(bench.replies(), []);
+    bench.end(op, conflict(2, 3));
+    let (op, _) = bench.commit();
+    bench.end(op, committed());
+    assert_eq!(bench.replies(), [(1, "4 version 3".to_owned())], "of one state it is accepted");
+    assert_eq!(bench.executor.stats().panics, 0);
+
+    let mut bench = Bench::loaded(Sharing::Shared, 5_000, None);
+    let (op, _) = bench.commit();
+    bench.end(op, committed());
+    assert_eq!(bench.replies(), [(1, "internal".to_owned())], "it is a bug");
+    assert_eq!(bench.executor.stats().panics, 1);
+}
+
+#[test]
+fn a_panic_is_told_at_once_where_nobody_else_writes() {
+    let mut bench = Bench::loaded(Sharing::Exclusive, 5_000, None);
+    assert!(bench.poll().is_empty());
+    assert_eq!(bench.replies(), [(1, "internal".to_owned())]);
 }
 
 #[test]

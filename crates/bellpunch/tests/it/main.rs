@@ -3,7 +3,9 @@
 mod best_effort;
 mod clock_back;
 mod contention;
+mod numbers;
 mod outage;
 mod policies;
 mod scripts;
+mod torn;
 mod world;

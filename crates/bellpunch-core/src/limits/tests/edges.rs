@@ -448,7 +448,7 @@ fn batch(view: &mut View, commands: Vec<Arc<dyn AnyCommand>>, at: Timestamp) -> 
             }
             Decision::Accepted { .. } => return "ok".to_owned(),
             Decision::Rejected { rejection, .. } => return rejection.code.to_owned(),
-            Decision::Failed(error) => panic!("{error:?}"),
+            failed @ (Decision::Failed(_) | Decision::Panicked { .. }) => panic!("{failed:?}"),
         }
     }
 }
