@@ -3,6 +3,7 @@
 //! Invariant: a script is named by its hash, and sent whole to a server that does not know it: one
 //! that was restarted, or took over. A reply that makes no sense says nothing of what was done.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bellpunch_store::{
@@ -118,15 +119,29 @@ impl<'a> Prepared<'a> {
     /// A commit of records that are somewhere.
     pub(crate) fn on(commit: &'a Commit, shelf: Shelf) -> Self {
         let mut records: Vec<_> = commit.preconditions.iter().map(|one| &one.key).collect();
-        let mut by_key: std::collections::BTreeMap<&RecordKey, usize> =
-            records.iter().enumerate().map(|(place, key)| (*key, place)).collect();
         let mut writes = Vec::with_capacity(commit.writes.len());
+        let (mut next, mut by_key) = (0_usize, None);
         for write in &commit.writes {
-            let place = *by_key.entry(&write.key).or_insert_with(|| {
-                records.push(&write.key);
-                records.len().saturating_sub(1)
-            });
-            writes.push(place.saturating_add(1));
+            // An executor writes in the order of its preconditions: then no map is needed.
+            let ahead = if by_key.is_none() {
+                records.iter().skip(next).position(|key| **key == write.key)
+            } else {
+                None
+            };
+            let place = match ahead {
+                Some(steps) => next.saturating_add(steps),
+                None => {
+                    let all = || records.iter().enumerate().map(|(place, key)| (*key, place));
+                    let by_key: &mut BTreeMap<&RecordKey, usize> =
+                        by_key.get_or_insert_with(|| all().collect());
+                    *by_key.entry(&write.key).or_insert_with(|| {
+                        records.push(&write.key);
+                        records.len().saturating_sub(1)
+                    })
+                }
+            };
+            next = place.saturating_add(1);
+            writes.push(next);
         }
         let mut kinds: Vec<&Kind> = Vec::new();
         let mut places = String::with_capacity(records.len().saturating_mul(4));
