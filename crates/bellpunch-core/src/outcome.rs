@@ -183,6 +183,8 @@ pub enum Decision {
     Panicked {
         /// The command's name.
         command: &'static str,
+        /// What it said, if that is a literal: other words may have content in them.
+        said: Option<&'static str>,
         /// What it read.
         touched: Touched,
     },
@@ -258,7 +260,7 @@ enum Decided {
     Replayed(Arc<OutcomeRecord>),
     Accepted(Told),
     Rejected(usize, Rejection),
-    Panicked(&'static str),
+    Panicked(&'static str, Option<&'static str>),
 }
 
 fn decide_once(draft: &mut Draft<'_>, request: &Request, now: Timestamp) -> Decided {
@@ -281,7 +283,9 @@ fn decide_once(draft: &mut Draft<'_>, request: &Request, now: Timestamp) -> Deci
         match catch_unwind(AssertUnwindSafe(|| command.decide_any(draft, now))) {
             Ok(Ok(reply)) => told.replies.push(Reply::Fresh(reply)),
             Ok(Err(rejection)) => return Decided::Rejected(index, rejection),
-            Err(_) => return Decided::Panicked(command.name()),
+            Err(said) => {
+                return Decided::Panicked(command.name(), said.downcast_ref().copied());
+            }
         }
         // What it wrote, but for its entry in the journal.
         let wrote = (1 < request.commands.len()).then(|| named(draft.freshly_written()));
@@ -325,9 +329,9 @@ fn reads_of(draft: &Draft<'_>) -> Vec<RecordKey> {
 
 fn conclude(draft: Draft<'_>, request: &Request, at: Timestamp, decided: Decided) -> Decision {
     match decided {
-        Decided::Panicked(command) => {
+        Decided::Panicked(command, said) => {
             let touched = Touched { reads: reads_of(&draft), writes: Vec::new() };
-            Decision::Panicked { command, touched }
+            Decision::Panicked { command, said, touched }
         }
         Decided::Rejected(index, rejection) if crate::planted!("limits_one_by_one") => {
             let as_of = read_of(&draft);

@@ -10,7 +10,7 @@ use crate::book::{Caller, World};
 use crate::random::Random;
 use crate::server::Server;
 
-/// In a normal run; `BELLPUNCH_BOOK_KILLS=200` is the full one.
+/// In a normal run; `BELLPUNCH_BOOK_KILLS=60` is the full one.
 const KILLS: u64 = 12;
 const CALLERS: usize = 64;
 

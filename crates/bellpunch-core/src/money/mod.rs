@@ -39,6 +39,22 @@ pub use rejection::MoneyRejection;
 /// What a decision about money gives.
 pub(crate) type Decided<T> = Result<T, MoneyRejection>;
 
+/// What is so of the records of one state.
+///
+/// A node that shares its store may know some records as they were before others. What comes of
+/// them is thrown away and decided again, so this unwinds without a word on stderr; it is told, as
+/// the panic of a rule, only if the store confirms what was read.
+pub(crate) trait OfOneState<T> {
+    /// What is there, since records of one state agree in it.
+    fn of_one_state(self, how: &'static str) -> T;
+}
+
+impl<T> OfOneState<T> for Option<T> {
+    fn of_one_state(self, how: &'static str) -> T {
+        self.unwrap_or_else(|| std::panic::resume_unwind(Box::new(how)))
+    }
+}
+
 /// The commands about money.
 pub(crate) const COMMANDS: &[&[CommandSpec]] = &[
     accounts::COMMANDS,

@@ -74,8 +74,9 @@ pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
         }
         // Records of several states can be what no command leaves behind. So this is told when the
         // store confirms what was read, as a rejection is; else it is decided again.
-        Decision::Panicked { command, touched } => {
-            let message = format!("the rule of {command} panicked");
+        Decision::Panicked { command, said, touched } => {
+            let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+            let message = format!("the rule of {command} panicked{said}");
             let outcome = Err(Error::new(ErrorKind::Internal, message));
             Asked::Answer(Prepared { outcome, touched, deadline: None })
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Invoice, find, put};
-use crate::money::{Book, Decided};
+use crate::money::{Book, Decided, OfOneState as _};
 use crate::{Key, Kind, Minor, Record, RecordId, Timestamp};
 
 /// Where the money came from.
@@ -76,7 +76,7 @@ pub(crate) fn release(
         // Not loaded yet: the answer is thrown away.
         return Ok(());
     }
-    let paid = before.amount_paid.checked_sub(amount).expect("the allocation is part of it");
+    let paid = before.amount_paid.checked_sub(amount).of_one_state("the allocation is part of it");
     put(book, id, (&before, Invoice { amount_paid: paid, ..(*before).clone() }));
     Ok(())
 }
@@ -85,7 +85,7 @@ pub(crate) fn release(
 /// with all that changes of it. Gives whether the allocation is loaded.
 pub(super) fn lower(book: &mut Book<'_, '_>, (id, ordinal): (&Key, u64), amount: Minor) -> bool {
     let Some(allocation) = at(book, id, ordinal) else { return false };
-    let left = allocation.amount.checked_sub(amount).expect("no more goes back than came");
+    let left = allocation.amount.checked_sub(amount).of_one_state("no more goes back than came");
     book.draft.put(&place(id, ordinal), Allocation { amount: left, ..(*allocation).clone() });
     true
 }

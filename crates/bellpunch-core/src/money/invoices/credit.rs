@@ -18,6 +18,7 @@ use super::issue::date_of;
 use super::lines::{count_fits, fits};
 use super::worth::{Asked, Worth};
 use super::{AllocationSource, Invoice, InvoiceView, RateTotal, find, put, view};
+use crate::money::OfOneState as _;
 use crate::money::payments::{self, PaymentView};
 use crate::money::retainers::{self, Consumption, RetainerView};
 use crate::money::series;
@@ -321,7 +322,7 @@ fn restore(book: &mut Book<'_, '_>, part: &Back) -> Decided<()> {
     let AllocationSource::Consumption(id) = &part.source else { return Ok(()) };
     let Some(found) = consumption(book, id) else { return Ok(()) };
     let restored = found.restored.checked_add(part.amount);
-    let restored = restored.expect("what is allocated was consumed, and not restored");
+    let restored = restored.of_one_state("what is allocated was consumed, and not restored");
     let retainer = found.retainer.clone();
     book.draft.put(&RecordId::from(id), Consumption { restored, ..(*found).clone() });
     retainers::credit(book, &retainer, part.amount).map(|_| ())

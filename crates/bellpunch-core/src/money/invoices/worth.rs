@@ -10,7 +10,7 @@ use super::credit_note::CreditedRate;
 use super::lines::vat_of;
 use super::{Invoice, RateTotal};
 use crate::Minor;
-use crate::money::{Decided, MoneyRejection};
+use crate::money::{Decided, MoneyRejection, OfOneState as _};
 
 /// What is asked to be credited, whether the invoice has it or not.
 pub(super) struct Asked {
@@ -87,7 +87,7 @@ impl Worth {
         let amount_paid = invoice.amount_paid.checked_sub(released);
         Invoice {
             credited: credited.expect("no more is credited than the total"),
-            amount_paid: amount_paid.expect("what goes back was paid"),
+            amount_paid: amount_paid.of_one_state("what goes back was paid"),
             rates: self.after.clone(),
             ..invoice.clone()
         }

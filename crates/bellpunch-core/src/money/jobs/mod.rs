@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Book, Decided, MoneyRejection};
+use super::{Book, Decided, MoneyRejection, OfOneState as _};
 use crate::{CommandSpec, Key, Kind, Record, RecordId, Timestamp, Version};
 
 pub use job::{Cancel, Complete, Create, JobReply, JobShown, Read};
@@ -127,7 +127,7 @@ impl Job {
 
     /// The job with one live proposal less.
     fn with_one_less(&self) -> Self {
-        let proposals = self.proposals.checked_sub(1).expect("a live proposal was counted");
+        let proposals = self.proposals.checked_sub(1).of_one_state("a live proposal was counted");
         Self { proposals, ..self.clone() }
     }
 }

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::series::{self, Assigned};
-use super::{Book, Decided, MoneyRejection};
+use super::{Book, Decided, MoneyRejection, OfOneState as _};
 use crate::{
     CommandSpec, CurrencyCode, Key, Kind, Minor, MinorUnits, Money, Record, RecordId, Timestamp,
     Version,
@@ -309,7 +309,7 @@ pub(crate) fn unapply_part(
     let part = payment.parts.iter_mut().find(|part| {
         part.ordinal == ordinal && matches!(&part.target, Target::Invoice(id) if id == invoice)
     });
-    let part = part.expect("an allocation of a payment is one of its parts");
+    let part = part.of_one_state("an allocation of a payment is one of its parts");
     let (allocated, free) = (part.amount, part.free());
     if free < amount {
         return Err(MoneyRejection::ExceedsAllocation { allocated, free });

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::{Payment, Target, sum};
-use crate::money::Book;
 use crate::money::refunds::Source;
+use crate::money::{Book, OfOneState as _};
 use crate::{AccountId, Key, Minor};
 
 /// Whether what a retainer has spent can be taken.
@@ -108,7 +108,7 @@ impl Purse {
 }
 
 fn less(of: Minor, taken: Minor) -> Minor {
-    of.checked_sub(taken).expect("no more is taken than is there")
+    of.checked_sub(taken).of_one_state("no more is taken than is there")
 }
 
 impl Payment {
@@ -136,12 +136,12 @@ impl Payment {
             };
             let mut parts = self.parts.iter_mut();
             let part = parts.find(|part| part.target == target && part.ordinal == source.ordinal);
-            let part = part.expect("what was taken or set aside is a live part");
+            let part = part.of_one_state("what was taken or set aside is a live part");
             change(&mut part.amount, &mut part.set_aside, source.amount);
         }
     }
 }
 
 fn more(of: Minor, added: Minor) -> Minor {
-    of.checked_add(added).expect("the parts of a payment are at most its amount")
+    of.checked_add(added).of_one_state("the parts of a payment are at most its amount")
 }

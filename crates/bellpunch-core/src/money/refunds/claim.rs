@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Source;
+use crate::money::OfOneState as _;
 use crate::money::invoices::{self, InvoiceView};
 use crate::money::ledger::HOLDS_MAX;
 use crate::money::payments::{self, Destination, Listed, Only, Payment, Purse, Reach, Target};
@@ -259,7 +260,7 @@ pub(super) fn reverse(
         Back::Lost => &mut payment.lost,
     };
     let raised = sum.and_then(|sum| total.checked_add(sum));
-    *total = raised.expect("what goes back is at most the payment's amount");
+    *total = raised.of_one_state("what goes back is at most the payment's amount");
     payment.assert_budget();
     book.draft.put(&RecordId::from(id), payment);
     Ok(transfer)

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Book, Decided, Event, MoneyRejection, Moved};
+use super::{Book, Decided, Event, MoneyRejection, Moved, OfOneState as _};
 use crate::tickets::Metadata;
 use crate::{
     AccountId, CommandSpec, CurrencyCode, Key, Kind, Minor, Record, RecordId, Timestamp, Version,
@@ -226,7 +226,7 @@ pub(crate) fn credit(book: &mut Book<'_, '_>, id: &Key, amount: Minor) -> Decide
 pub(crate) fn debit(book: &mut Book<'_, '_>, id: &Key, amount: Minor) -> Decided<Version> {
     let (retainer, _) = find(book, id)?;
     let balance = retainer.balance.checked_sub(amount);
-    let balance = balance.expect("the booking of this command was available on its account");
+    let balance = balance.of_one_state("the booking of this command was available on its account");
     Ok(put_balance(book, id, ((*retainer).clone(), balance)))
 }
 
