@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::Book;
 use super::ledger::{Account, End, Hold, Line, Transfer, is_reserved};
+use super::show::known;
 use super::value::{Ask, Money, Shown, What, number};
 use crate::model::fields::{
-    DAY, Refusal, after, duration, field, needed, record, refuse, senseless, span, text,
+    DAY, Refusal, after, duration, field, needed, object, record, refuse, senseless, span, text,
 };
 
 const LINES_MAX: usize = 40;
@@ -141,8 +142,8 @@ impl Book {
         }
         ask.fits(self.version("transfers", &id))?;
         if let Some((by, at)) = &old.reversed {
-            let at = crate::model::fields::shown(*at);
-            return refuse("already_reversed", json!({ "by": by, "at": at }));
+            let at = Some(crate::model::fields::shown(*at));
+            return refuse("already_reversed", object([("by", known(by)), ("at", at)]));
         }
         for line in &old.lines {
             self.is_account_open(&line.place.0)?;

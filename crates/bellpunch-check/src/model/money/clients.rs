@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::Book;
 use super::series::told;
+use super::show::known;
 use super::value::{Ask, Shown, What};
-use crate::model::fields::{Refusal, field, needed, refuse, stated, text};
+use crate::model::fields::{Refusal, field, needed, object, refuse, stated, text};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Client {
@@ -82,7 +83,7 @@ impl Book {
         let taken = external
             .and_then(|external| self.externals.get(&(kind.to_owned(), external.to_owned())));
         match taken.filter(|id| *id != of) {
-            Some(id) => refuse("external_id_in_use", json!({ "id": id })),
+            Some(id) => refuse("external_id_in_use", object([("id", known(id))])),
             None => Ok(()),
         }
     }

@@ -133,11 +133,11 @@ impl Book {
             line(&system("sys:revenue", &invoice.currency), -net),
             line(&system("sys:vat", &invoice.currency), -tax),
             self.receivable(&id, net + tax),
+            self.receivable(&id, -excess.max(0)),
         ];
         let mut payments = Vec::new();
         for (age, one, amount) in plan {
             self.release(age, amount);
-            moves.push(self.receivable(&id, -amount));
             moves.push(self.given_back(&one.source, amount));
             if let Source::Payment(payment) = one.source {
                 payments.push(What::Payment(payment));

@@ -13,9 +13,12 @@ use serde_json::{Value, json};
 use super::Book;
 use super::budget::{Source, Target};
 use super::ledger::{Line, Place, line, system};
+use super::show::known;
 use super::value::{Ask, Money, Shown, What, number};
 use crate::instant::Nanos;
-use crate::model::fields::{Refusal, field, moment, needed, refuse, senseless, shown, text};
+use crate::model::fields::{
+    Refusal, field, moment, needed, object, refuse, senseless, shown, text,
+};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Retainer {
@@ -79,7 +82,7 @@ impl Retainer {
 
     pub(super) fn not_closing(&self) -> Result<(), Refusal> {
         match &self.closing {
-            Some(refund) => refuse("retainer_closing", json!({ "refund": refund })),
+            Some(refund) => refuse("retainer_closing", object([("refund", known(refund))])),
             None => Ok(()),
         }
     }

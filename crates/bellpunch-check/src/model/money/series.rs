@@ -11,11 +11,12 @@ use jiff::tz::{Offset, TimeZone};
 use serde_json::{Value, json};
 
 use super::Book;
+use super::show::known;
 use super::template::Template;
 use super::value::{Ask, Shown, What, plain};
 use crate::instant::Nanos;
 use crate::model::fields::{
-    Refusal, field, flag, is_undrawn, needed, record, refuse, senseless, shown, text,
+    Refusal, field, flag, is_undrawn, needed, object, record, refuse, senseless, shown, text,
 };
 
 /// What a series promises.
@@ -344,7 +345,8 @@ impl Book {
             return refuse("number_not_found", json!({ "number": number }));
         };
         if !kept.foreign {
-            return refuse("number_in_use", json!({ "document": kept.document }));
+            let document = known(&kept.document);
+            return refuse("number_in_use", object([("document", document)]));
         }
         if let Some(at) = kept.void_at {
             return refuse("number_void", json!({ "at": shown(at) }));
@@ -431,10 +433,9 @@ impl Chain {
         if let Some((last, None)) = self.links.last().filter(|_| !self.auto) {
             let before = counter.checked_sub(2).and_then(|place| self.links.get(place));
             let previous = before.map_or(Some(&self.genesis), |(_, hash)| hash.as_ref());
-            return refuse(
-                "chain_unsealed",
-                json!({ "document": last, "counter": counter, "prev_hash": previous }),
-            );
+            let mut data = json!({ "counter": counter, "prev_hash": previous });
+            super::show::add(&mut data, "document", known(last));
+            return refuse("chain_unsealed", data);
         }
         self.links.push((document.to_owned(), None));
         Ok(())

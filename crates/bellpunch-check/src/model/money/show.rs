@@ -246,7 +246,7 @@ pub(super) fn add(shown: &mut Value, name: &str, value: Option<Value>) {
 }
 
 /// An id, unless nobody was told.
-fn known(id: &str) -> Option<Value> {
+pub(super) fn known(id: &str) -> Option<Value> {
     (!is_undrawn(id)).then(|| json!(id))
 }
 
