@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{accounts, clients, sar};
 use crate::audit::audit;
-use crate::trial::{World, at};
+use crate::trial::{World, at, cases};
 
 /// A command in the making: which, two choices of what it is about, and an amount.
 type Step = (usize, usize, usize, u64);
@@ -245,7 +245,7 @@ fn target_of(target: &Value) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(30), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_audit_finds_nothing_after_any_commands(
