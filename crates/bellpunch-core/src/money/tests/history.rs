@@ -63,7 +63,7 @@ impl Firm {
         let mut firm = Self {
             world,
             chance: Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
-            large: seed % 5 == 0,
+            large: seed.is_multiple_of(5),
             millis: 0,
             cash: 0,
             keyed: Vec::new(),
