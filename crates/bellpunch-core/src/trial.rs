@@ -79,13 +79,21 @@ enum Mode<'a> {
     Dry,
 }
 
+/// A record as a store keeps it.
+#[derive(Clone, Debug)]
+struct Kept {
+    version: Version,
+    at: Timestamp,
+    record: Arc<dyn AnyRecord>,
+}
+
 /// One partition, empty at first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct World {
     view: View,
     gone: Gone,
     drawn: u128,
-    stored: BTreeMap<RecordKey, (Version, Arc<dyn AnyRecord>)>,
+    stored: BTreeMap<RecordKey, Kept>,
 }
 
 impl World {
@@ -111,6 +119,17 @@ impl World {
 
     /// Sends commands as one list: all or nothing. Gives the first reply.
     pub(crate) fn list(&mut self, millis: i64, calls: &[Call<'_>]) -> Answer {
+        let request = self.listed(calls);
+        self.run(millis, &request)
+    }
+
+    /// Asks what a list of commands would do.
+    pub(crate) fn dry_list(&mut self, millis: i64, calls: &[Call<'_>]) -> Answer {
+        let request = Request { dry_run: true, ..self.listed(calls) };
+        self.run(millis, &request)
+    }
+
+    fn listed(&mut self, calls: &[Call<'_>]) -> Request {
         let parse =
             |(name, content): &Call<'_>| (command(name).unwrap().parse)(content.clone()).unwrap();
         let commands: Vec<_> = calls.iter().map(parse).collect();
@@ -118,15 +137,14 @@ impl World {
             self.drawn = self.drawn.checked_add(1).unwrap();
             self.drawn << 64
         });
-        let request = Request {
+        Request {
             entropy: entropy.collect(),
             commands,
             key: None,
             keep: Duration::from_days(7),
             dry_run: false,
             journaling: crate::Journaling::Off,
-        };
-        self.run(millis, &request)
+        }
     }
 
     /// Sends a command of no wire.
@@ -152,10 +170,41 @@ impl World {
 
     /// All records, as a store has them.
     pub(crate) fn stored(&self) -> Vec<Stored> {
-        let records = self.stored.iter().map(|(key, (version, record))| {
+        self.stored_of(|_| true)
+    }
+
+    /// The records of the kinds that are wanted.
+    pub(crate) fn stored_of(&self, wanted: impl Fn(&str) -> bool) -> Vec<Stored> {
+        let kept = self.stored.iter().filter(|(key, _)| wanted(key.kind.name()));
+        let records = kept.map(|(key, Kept { version, record, .. })| {
             Stored::decode(key.clone(), *version, &record.encode()).unwrap()
         });
         records.collect()
+    }
+
+    /// The ids of the records of a kind.
+    pub(crate) fn ids(&self, kind: &str) -> Vec<String> {
+        let keys = self.stored.keys().filter(|key| key.kind.name() == kind);
+        keys.map(|key| key.id.as_str().to_owned()).collect()
+    }
+
+    /// The version of each record.
+    pub(crate) fn versions(&self) -> BTreeMap<RecordKey, Version> {
+        self.stored.iter().map(|(key, kept)| (key.clone(), kept.version)).collect()
+    }
+
+    /// Drops all that is in memory, as an eviction does: what is needed is read again.
+    pub(crate) fn forget(&mut self) {
+        for key in self.stored.keys() {
+            self.view.forget(key);
+        }
+    }
+
+    fn loaded(&self, key: &RecordKey) -> Loaded {
+        let Some(Kept { version, at, record }) = self.stored.get(key) else {
+            return self.gone.loaded(key);
+        };
+        Loaded { version: *version, at: *at, value: Some(record.encode().into()) }
     }
 
     /// Takes note of what is about to be settled, as a store would.
@@ -164,7 +213,9 @@ impl World {
             let Some(pending) = self.view.pending(key) else { continue };
             match &pending.value {
                 Some(value) => {
-                    self.stored.insert(key.clone(), (pending.version, Arc::clone(value)))
+                    let (version, at) = (pending.version, pending.at);
+                    let record = Arc::clone(value);
+                    self.stored.insert(key.clone(), Kept { version, at, record })
                 }
                 None => self.stored.remove(key),
             };
@@ -212,7 +263,7 @@ impl World {
             match decide(&mut self.view, request, at(millis)) {
                 Decision::Load { records, due } => {
                     for key in records {
-                        let loaded = self.gone.loaded(&key);
+                        let loaded = self.loaded(&key);
                         self.view.load(key, loaded);
                     }
                     assert!(due.is_empty(), "no rule here asks for due records");
@@ -271,6 +322,13 @@ impl Gone {
         }
         Loaded { version: end.version, at: end.at, value: None }
     }
+}
+
+/// How many cases a random test tries: so many, or as `PROPTEST_CASES` says. Few, so that all tests
+/// are soon done; a change of what one is about is worth many.
+#[expect(clippy::disallowed_methods, reason = "more cases are asked for by hand")]
+pub(crate) fn cases(otherwise: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(otherwise)
 }
 
 /// How often each code was answered.

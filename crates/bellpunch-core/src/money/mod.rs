@@ -93,3 +93,6 @@ pub(crate) fn at_version(wanted: Option<&IfVersion>, version: Version) -> Decide
         Some(_) | None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

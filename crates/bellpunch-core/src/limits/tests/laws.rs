@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, World, nanos};
 use crate::Timestamp;
+use crate::trial::cases;
 
 const SECOND: u128 = 1_000_000_000;
 const MAX: u64 = 9_007_199_254_740_991;
@@ -121,7 +122,7 @@ fn shown(answer: &Answer) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(90), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// At `retry_after` the same command passes, a nanosecond earlier it does not; without one it
     /// never does.
@@ -305,7 +306,7 @@ fn waits() -> impl Strategy<Value = u128> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(400), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever the terms, the costs and the instants, up to the largest: no rule panics (the
     /// world does not take that for an answer), what was used and held stays within the limit that

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::issue::{due_at, issue};
-use super::lines::{Discount, NewLine, Totals, check_discount, check_lines, day_fits};
+use super::lines::{
+    Discount, NewLine, Totals, check_currencies, check_discount, check_lines, day_fits,
+};
 use super::{Invoice, InvoiceReply, Stage, find};
 use crate::money::{Book, Decided, MoneyRejection, at_version, clients, known_currency, series};
 use crate::{
@@ -74,10 +76,11 @@ impl Command for Create {
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<InvoiceReply> {
         let mut book = Book::open(draft, now);
-        known_currency(book.draft, &self.currency)?;
-        check_lines(book.draft, &self.lines)?;
-        check_discount(book.draft, self.discount.as_ref())?;
+        check_lines(&self.lines)?;
+        check_discount(self.discount.as_ref())?;
         day_fits(self.due_on)?;
+        known_currency(book.draft, &self.currency)?;
+        check_currencies(book.draft, &self.lines, self.discount.as_ref())?;
         let client = clients::find(&mut book, &self.client)?;
         let id = self.id.clone().unwrap_or_else(|| book.draft.drawn_key());
         if book.draft.get::<Invoice>(&RecordId::from(&id)).is_some() {
@@ -140,14 +143,16 @@ pub struct Update {
 
 impl Update {
     fn check_shape(&self, draft: &mut Draft<'_>) -> Decided<()> {
+        if let Some(lines) = &self.lines {
+            check_lines(lines)?;
+        }
+        check_discount(self.discount.as_ref())?;
+        self.due_on.map_or(Ok(()), day_fits)?;
         if let Some(currency) = &self.currency {
             known_currency(draft, currency)?;
         }
-        if let Some(lines) = &self.lines {
-            check_lines(draft, lines)?;
-        }
-        check_discount(draft, self.discount.as_ref())?;
-        self.due_on.map_or(Ok(()), day_fits)?;
+        let lines = self.lines.as_deref().unwrap_or_default();
+        check_currencies(draft, lines, self.discount.as_ref())?;
         if self.if_version.is_none() {
             return Err(MoneyRejection::IfVersionRequired {});
         }

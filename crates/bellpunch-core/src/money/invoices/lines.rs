@@ -121,27 +121,42 @@ pub(crate) fn vat_of(net: i128, vat_bp: u64) -> i128 {
 /// Tests the shape of lines: how many there are, and that a count is one that a wire can say.
 ///
 /// # Errors
-/// `invalid_request`, `unknown_currency`.
-pub(crate) fn check_lines(draft: &mut Draft<'_>, lines: &[NewLine]) -> Decided<()> {
+/// `invalid_request`.
+pub(crate) fn check_lines(lines: &[NewLine]) -> Decided<()> {
     count_fits(lines.len())?;
     for line in lines {
         fits("lines.quantity_milli", line.quantity_milli)?;
         fits("lines.vat_bp", line.vat_bp)?;
     }
-    lines.iter().try_for_each(|line| known_currency(draft, &line.unit_price.currency))
+    Ok(())
 }
 
 /// Tests the shape of a discount.
 ///
 /// # Errors
-/// `invalid_request`, `unknown_currency`.
-pub(crate) fn check_discount(draft: &mut Draft<'_>, discount: Option<&Discount>) -> Decided<()> {
+/// `invalid_request`.
+pub(crate) fn check_discount(discount: Option<&Discount>) -> Decided<()> {
     match discount {
-        Some(Discount::Amount(money)) => known_currency(draft, &money.currency),
         Some(Discount::Bp(bp)) if WHOLE_BP < (*bp).into() => {
             let reason = "must be at most 10000";
             Err(MoneyRejection::InvalidRequest { field: "discount.bp", reason })
         }
+        Some(Discount::Amount(_) | Discount::Bp(_)) | None => Ok(()),
+    }
+}
+
+/// Tests the currencies of lines and of a discount: all that makes no sense was told before.
+///
+/// # Errors
+/// `unknown_currency`.
+pub(crate) fn check_currencies(
+    draft: &mut Draft<'_>,
+    lines: &[NewLine],
+    discount: Option<&Discount>,
+) -> Decided<()> {
+    lines.iter().try_for_each(|line| known_currency(draft, &line.unit_price.currency))?;
+    match discount {
+        Some(Discount::Amount(money)) => known_currency(draft, &money.currency),
         Some(Discount::Bp(_)) | None => Ok(()),
     }
 }

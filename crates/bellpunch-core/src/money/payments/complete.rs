@@ -13,8 +13,7 @@ use super::{
 use crate::money::invoices::{self, AllocationSource, InvoiceView};
 use crate::money::retainers::{self, RetainerView};
 use crate::money::{
-    Book, Booking, Decided, MoneyRejection, Moved, at_version, external, known_currency,
-    same_currency,
+    Book, Booking, Decided, MoneyRejection, Moved, at_version, external, same_currency,
 };
 use crate::{AccountId, Command, Draft, IfVersion, Key, Minor, Money, RecordId, Timestamp};
 
@@ -82,11 +81,12 @@ pub struct CompletedReply {
 impl Complete {
     /// The tests of the content by itself; gives the destinations that it names.
     fn check_shape(&self, book: &mut Book<'_, '_>) -> Decided<Option<Listed>> {
-        if let Some(amount) = &self.amount {
-            known_currency(book.draft, &amount.currency)?;
+        let (list, amount) = (self.destinations.as_deref(), self.amount.as_ref());
+        let beside = amount.map(|amount| &amount.currency);
+        let listed = Listed::read(book, "destinations", list.unwrap_or_default(), beside)?;
+        if list.is_none() {
+            return Ok(None);
         }
-        let Some(list) = &self.destinations else { return Ok(None) };
-        let listed = Listed::read(book, "destinations", list)?;
         if let Some(amount) = &self.amount {
             listed.are_all_of(amount.amount.into())?;
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::destination::{Found, Listed};
 use super::{Destination, Payment, PaymentReply};
-use crate::money::{Book, Decided, MoneyRejection, clients, external, known_currency, series};
+use crate::money::{Book, Decided, MoneyRejection, clients, external, series};
 use crate::{Command, Draft, Key, Money, RecordId, Timestamp};
 
 /// Announces a payment.
@@ -53,9 +53,8 @@ impl Command for Create {
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<PaymentReply> {
         let mut book = Book::open(draft, now);
-        known_currency(book.draft, &self.amount.currency)?;
-        let listed = self.destinations.as_deref();
-        let listed = Listed::read(&mut book, "destinations", listed.unwrap_or_default())?;
+        let (listed, beside) = (self.destinations.as_deref(), Some(&self.amount.currency));
+        let listed = Listed::read(&mut book, "destinations", listed.unwrap_or_default(), beside)?;
         if self.destinations.is_some() {
             listed.are_all_of(self.amount.amount.into())?;
         }

@@ -68,7 +68,9 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    /// Reads a list: each one of the three forms, each target once, each currency known.
+    /// Reads a list: each one of the three forms, each target once, each currency known. `beside`:
+    /// the currency of the amount that stands beside it, known too; all that makes no sense is told
+    /// before what is unknown.
     ///
     /// # Errors
     /// `invalid_request`, `unknown_currency`; `amount_overflow` for a sum above the largest, which
@@ -77,6 +79,7 @@ impl Listed {
         book: &mut Book<'_, '_>,
         field: &'static str,
         list: &[Destination],
+        beside: Option<&CurrencyCode>,
     ) -> Decided<Self> {
         let reason = "each is {invoice, amount}, {retainer, amount} or {unapplied: amount}";
         let wrong = || MoneyRejection::InvalidRequest { field, reason };
@@ -91,7 +94,7 @@ impl Listed {
             listed.currencies.push(money.currency.clone());
             listed.parts.push(Planned { target, amount: money.amount });
         }
-        for currency in &listed.currencies {
+        for currency in beside.into_iter().chain(&listed.currencies) {
             known_currency(book.draft, currency)?;
         }
         for part in &listed.parts {

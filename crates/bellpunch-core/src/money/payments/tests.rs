@@ -354,6 +354,11 @@ fn an_unknown_currency_is_refused_first() {
     world.send(0, over(unapply("P", "I", 1), &json!({"amount": points}))).no("unknown_currency");
     let pay = json!({"id": "I", "amount": points, "method": "card"});
     world.send(0, ("invoices.pay", pay)).no("unknown_currency");
+    // But what makes no sense is told before what is unknown.
+    let nonsense = json!({"amount": points, "destinations": [{}]});
+    world.send(0, over(create("P", 500, &[]), &nonsense)).no("invalid_request");
+    let nonsense = json!({"id": "P", "amount": points, "destinations": [{}]});
+    world.send(0, ("payments.complete", nonsense)).no("invalid_request");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::money::payments::{self, Destination, Listed, Only, Payment, Purse, Re
 use crate::money::retainers::{self, RetainerView};
 use crate::money::{
     AccountHold, Book, Booking, Decided, HeldBy, HoldStatus, MoneyRejection, at_version, external,
-    known_currency, same_currency,
+    same_currency,
 };
 use crate::{AccountId, CurrencyCode, IfVersion, Key, Minor, MinorUnits, Money, RecordId};
 
@@ -81,11 +81,11 @@ impl Claim<'_> {
     }
 
     fn check_shape(&self, book: &mut Book<'_, '_>) -> Decided<Option<Listed>> {
-        if let Some(amount) = self.amount {
-            known_currency(book.draft, &amount.currency)?;
+        let beside = self.amount.map(|amount| &amount.currency);
+        let listed = Listed::read(book, "sources", self.sources.unwrap_or_default(), beside)?;
+        if self.sources.is_none() {
+            return Ok(None);
         }
-        let Some(list) = self.sources else { return Ok(None) };
-        let listed = Listed::read(book, "sources", list)?;
         if let Some(amount) = self.amount {
             adds_up(&listed, amount.amount.into())?;
         }

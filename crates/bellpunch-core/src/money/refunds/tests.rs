@@ -355,6 +355,9 @@ fn the_order_of_refusals_of_a_refund() {
     let data = answer.no("sources_mismatch");
     assert_eq!((&data["sum"], &data["amount"]), (&json!(1_999), &json!(2_000)));
     world.send(0, from(&call, &[])).no("sources_mismatch");
+    let unknown = with(call.clone(), "amount", json!({"amount": 1, "currency": "PTS"}));
+    world.send(0, unknown.clone()).no("unknown_currency");
+    world.send(0, with(unknown, "sources", json!([{}]))).no("invalid_request");
     world.send(0, from(&call, &[("I0", 2_000)])).no("payment_not_found");
     let call = with(call, "id", json!("P"));
     // A pending payment is nowhere yet.

@@ -542,6 +542,68 @@ fn a_part_goes_back_and_the_rest_stays() {
 }
 
 #[test]
+fn what_one_refund_waits_for_no_other_is_promised() {
+    let mut world = with(100, &json!({}));
+    let later = |amount: u64| refund(&json!({"amount": sar(amount), "settle": "later"}));
+    world.send(0, later(60)).ok();
+    let answer = world.send(0, later(41));
+    let data = answer.no("insufficient_funds");
+    assert_eq!((&data["available"], &data["required"]), (&json!(40), &json!(41)));
+    world.send(0, later(40)).ok();
+}
+
+#[test]
+fn consumes_for_no_invoice_that_is_void() {
+    let mut world = with(100, &json!({}));
+    invoice(&mut world, "V", ("C", 100));
+    world.send(0, ("invoices.void", json!({"id": "V", "reason": "x"}))).ok();
+    let answer = world.send(0, consume(1_u64, &json!({"invoice": "V"})));
+    let data = answer.no("invoice_not_payable");
+    assert_eq!((&data["invoice"], &data["status"]), (&json!("V"), &json!("void")));
+}
+
+#[test]
+fn currencies_do_not_mix() {
+    let mut world = with(100, &json!({}));
+    let usd = json!({"amount": 50, "currency": "USD"});
+    let content = json!({
+        "id": "P", "client": "C", "amount": usd, "method": "cash",
+        "destinations": [{"unapplied": usd}],
+    });
+    world.send(0, ("payments.create", content)).ok();
+    complete(&mut world, "P");
+    let answer = world.send(0, replenish(50, &json!({"payment": "P"})));
+    assert_eq!(answer.no("currency_mismatch")["got"], "USD");
+    let line = json!({
+        "description": "advice", "quantity_milli": 1_000, "unit_price": usd, "vat_bp": 0,
+    });
+    let content = json!({
+        "id": "U", "client": "C", "currency": "USD", "lines": [line], "due_on": "2027-02-15",
+        "issue": true,
+    });
+    world.send(0, ("invoices.create", content)).ok();
+    let answer = world.send(0, consume(50_u64, &json!({"invoice": "U"})));
+    assert_eq!(answer.no("currency_mismatch")["got"], "USD");
+}
+
+#[test]
+fn a_dispute_that_is_won_frees_what_it_held() {
+    let mut world = with(0, &json!({}));
+    let content = json!({
+        "id": "P", "client": "C", "amount": sar(50), "method": "cash",
+        "destinations": [{"retainer": "R", "amount": sar(50)}],
+    });
+    world.send(0, ("payments.create", content)).ok();
+    complete(&mut world, "P");
+    let content = json!({"id": "P", "amount": sar(50), "external_id": "x"});
+    let answer = world.send(0, ("payments.dispute", content));
+    let dispute = answer.ok()["dispute"]["id"].clone();
+    assert_eq!(read(&mut world, 0)["available"], 0);
+    world.send(0, ("disputes.win", json!({"id": dispute}))).ok();
+    assert_eq!(read(&mut world, 0)["available"], 50);
+}
+
+#[test]
 fn at_most_so_many_refunds_are_pending() {
     let mut world = with(10_000, &json!({}));
     let later = refund(&json!({"amount": sar(1), "settle": "later"}));

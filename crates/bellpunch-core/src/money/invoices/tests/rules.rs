@@ -37,11 +37,10 @@ fn create_says_which_first() {
         world.send(NOW, ("invoices.create", content.clone())).no(code);
     }
     let none = world.send(NOW, create("j", &[], json!({"currency": "ZZZ"})));
-    none.no("unknown_currency");
-    assert_eq!(
-        world.send(NOW, create("j", &[], json!({}))).no("invalid_request")["field"],
-        "lines"
-    );
+    assert_eq!(none.no("invalid_request")["field"], "lines", "nonsense before what is unknown");
+    let late =
+        create("j", &[line(1, 1_000, 0)], json!({"currency": "ZZZ", "due_on": "1969-01-01"}));
+    assert_eq!(world.send(NOW, late).no("invalid_request")["field"], "due_on");
 }
 
 #[test]
@@ -189,6 +188,7 @@ fn update_says_which_first() {
         ("invoice_not_found", json!({"id": "none"})),
         ("if_version_required", json!({"if_version": null})),
         ("unknown_currency", json!({"currency": "ZZZ"})),
+        ("invalid_request", json!({"discount": {"bp": 10_001}})),
     ] {
         content = with(content, over);
         world.send(NOW, ("invoices.update", content.clone())).no(code);

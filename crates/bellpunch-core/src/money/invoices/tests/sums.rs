@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::super::lines::{Discount, NewLine, Totals, vat_of};
 use super::*;
+use crate::trial::cases;
 use crate::{CurrencyCode, MoneyOrZero};
 
 const LARGEST: u64 = 9_007_199_254_740_991;
@@ -133,7 +134,7 @@ fn worth(line: &NewLine) -> u128 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(250), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn totals_follow_from_lines(lines in any_lines(), bp in 0_u64..=10_000) {
@@ -158,6 +159,10 @@ proptest! {
             prop_assert_eq!(of_rate.map(|line| line.net.get()).sum::<u64>(), rate.net.get());
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(50), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn slices_of_any_size_credit_exactly_the_invoice(

@@ -9,7 +9,7 @@ use crate::money::payments::fixture::{
     apply, book, consume, dispute, invoice, invoice_now, of, paid, parts, payment, posted, refund,
     refund_later, retainer, retainer_now, sar, unapply,
 };
-use crate::trial::{Answer, World};
+use crate::trial::{Answer, World, cases};
 
 /// What a book is seen to have given back of P, counted from the answers alone.
 #[derive(Debug, Default)]
@@ -163,11 +163,11 @@ fn step(world: &mut World, dice: &mut Dice, seen: &mut Seen) {
 #[test]
 #[expect(clippy::print_stdout, reason = "a failing test shows the seed that it printed")]
 fn every_history_keeps_the_budget() {
-    const HISTORIES: u64 = 30;
+    const HISTORIES: u32 = 12;
     const STEPS: usize = 40;
     #[expect(clippy::disallowed_methods, reason = "a failing seed is taken back by hand")]
     let chosen = std::env::var("BELLPUNCH_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = chosen.map_or(1..=HISTORIES, |seed: u64| seed..=seed);
+    let seeds = chosen.map_or_else(|| 1..=u64::from(cases(HISTORIES)), |seed: u64| seed..=seed);
     for seed in seeds {
         println!("BELLPUNCH_SEED={seed}");
         let (mut world, mut dice) = (prepared(), Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
@@ -243,24 +243,24 @@ fn act(world: &mut World, who: usize, actor: &mut Actor) -> Option<Value> {
 fn every_interleaving_of_two_refunds_and_a_dispute_fits_the_payment() {
     let orders = orders();
     assert_eq!(orders.len(), 90);
+    // Of 100: the refunds fit together, the first and the dispute do, the second and it do not.
+    let mut begun = book();
+    invoice(&mut begun, "I", 50);
+    paid(&mut begun, "P", 100, &[("I", 50), ("-", 50)]);
     for order in &orders {
         for outcome in 0..8_u32 {
-            one_interleaving(order, outcome);
+            one_interleaving(begun.clone(), order, outcome);
         }
     }
 }
 
-fn one_interleaving(order: &[usize], outcome: u32) {
-    // Of 100: the refunds fit together, the first and the dispute do, the second and it do not.
+fn one_interleaving(mut world: World, order: &[usize], outcome: u32) {
     let actor = |(who, amount): (u32, u64)| Actor {
         amount,
         takes: outcome >> who & 1 == 1,
         ..Actor::default()
     };
     let mut actors = [(0, 40), (1, 60), (2, 50)].map(actor);
-    let mut world = book();
-    invoice(&mut world, "I", 50);
-    paid(&mut world, "P", 100, &[("I", 50), ("-", 50)]);
     for who in order.iter().copied() {
         if actors[who].refused {
             continue;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::audit::audit;
-use crate::trial::at;
+use crate::trial::{at, cases};
 
 use super::given::{book, invoice};
 use super::{consume, events, open, read, refund, replenish, restore, sar};
@@ -38,7 +38,7 @@ fn wide(value: &Value) -> i128 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(50), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn balance_and_events_follow_from_what_was_accepted(

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{scoped, when};
 use crate::Key;
 use crate::money::series::template::{Mark, Template};
-use crate::trial::World;
+use crate::trial::{World, cases};
 
 /// One step: seconds that pass, which scope asks, and what for.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ fn run(template: &str, zone: &str, steps: &[(i64, Step)]) -> (Given, Vec<Value>)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(60), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn gapless_unequal_and_dated_in_order(
