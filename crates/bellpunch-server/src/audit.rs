@@ -15,7 +15,9 @@ use std::time::Duration;
 use bellpunch::audit::{Finding, Stored, audit};
 use bellpunch::limits::AuditQuota;
 use bellpunch::store::{Scan, Show};
-use bellpunch::{AnyOutcome, CallOptions, Error, ErrorKind, Key, Partition, RecordId, RecordKey};
+use bellpunch::{
+    AnyOutcome, CallOptions, Error, ErrorKind, Key, Kind, Partition, RecordId, RecordKey,
+};
 
 use crate::app::App;
 use crate::config::LogLevel;
@@ -114,18 +116,41 @@ async fn one(app: &App, partition: &Partition, round: &mut Round) -> Result<(), 
         return Ok(());
     };
     count(&records, app.engine.now(), &mut round.gauges);
+    let agreed = agreed(app, partition, records).await?;
+    round.findings.extend(agreed.into_iter().map(|finding| (partition.clone(), finding)));
+    Ok(())
+}
+
+/// What does not agree in a partition; `None` if it has too many records to be looked at here.
+pub(crate) async fn of_partition(
+    app: &App,
+    partition: &Partition,
+) -> Result<Option<Vec<Finding>>, Error> {
+    match records(app, partition).await? {
+        Some(records) => agreed(app, partition, records).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// What these records say does not agree, and a second look says too.
+async fn agreed(
+    app: &App,
+    partition: &Partition,
+    records: Vec<Stored>,
+) -> Result<Vec<Finding>, Error> {
     let suspects = audit(records, app.engine.now());
     if suspects.is_empty() {
-        return Ok(());
+        return Ok(suspects);
     }
-    let Some(again) = self::records(app, partition).await? else { return Ok(()) };
+    let Some(again) = self::records(app, partition).await? else { return Ok(Vec::new()) };
     let ids = ids_of(&again);
+    let mut agreed = Vec::new();
     for finding in audit(again, app.engine.now()) {
         if suspects.contains(&finding) && confirmed(app, partition, (&finding, &ids)).await? {
-            round.findings.push((partition.clone(), finding));
+            agreed.push(finding);
         }
     }
-    Ok(())
+    Ok(agreed)
 }
 
 /// All records of a partition; `None` if there are too many.
@@ -145,6 +170,8 @@ async fn records(app: &App, partition: &Partition) -> Result<Option<Vec<Stored>>
             let Some(bytes) = record.value.filter(|_| key.kind.name() != "outcomes") else {
                 continue;
             };
+            // Some stores know the parts of an id; a record has one name on all of them.
+            let key = RecordKey { kind: Kind::named(key.kind.name()), id: key.id };
             let name = key.to_string();
             let stored = Stored::decode(key, record.version, &bytes).ok_or_else(|| {
                 Error::new(ErrorKind::Internal, format!("record {name} is not readable"))

@@ -2,7 +2,7 @@ use bellpunch::store::{
     Commit, CommitId, CommitResult, MemoryBlobs, MemoryConfig, MemoryStore, Precondition, Store,
     Write, WriteValue,
 };
-use bellpunch::{Engine, EngineConfig, Kind, SystemClock};
+use bellpunch::{Engine, EngineConfig, SystemClock};
 use serde_json::json;
 
 use super::*;
@@ -25,9 +25,13 @@ async fn call(app: &App, name: &str, content: serde_json::Value) {
 }
 
 /// Overwrites a record behind the back of every engine, as a lost update would.
-async fn plant(store: &dyn Store, change: impl Fn(&mut serde_json::Value)) {
+async fn plant(
+    store: &dyn Store,
+    (kind, id): (&str, &str),
+    change: impl Fn(&mut serde_json::Value),
+) {
     let partition = Partition::new("p").unwrap();
-    let key = RecordKey { kind: Kind::named("quotas"), id: RecordId::stored("q") };
+    let key = RecordKey { kind: Kind::named(kind), id: RecordId::stored(id) };
     let old = store.read(&partition, std::slice::from_ref(&key)).await.unwrap().remove(0);
     let mut record: serde_json::Value = serde_json::from_slice(&old.value.unwrap()).unwrap();
     change(&mut record["record"]);
@@ -69,7 +73,7 @@ async fn a_lost_update_is_found_and_named() {
     assert!(!metrics.contains("audit_last_success_seconds 0"), "{metrics}");
 
     // One of three uses is lost: the count stays within its limit and looks well.
-    plant(&*store, |quota| {
+    plant(&*store, ("quotas", "q"), |quota| {
         quota["used"] = json!(4);
         quota["totals"]["charged"] = json!("4");
     })
@@ -84,4 +88,38 @@ async fn a_lost_update_is_found_and_named() {
     report(&app, round);
     let metrics = app.metrics.render(&app.engine);
     assert!(metrics.contains("audit_violations{check=\"usage_matches_charges\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_series_and_a_chain_are_told_what_does_not_agree_in_them() {
+    let clock = Arc::new(SystemClock::new());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock, MemoryConfig::default()));
+    let app = server(Arc::clone(&store));
+    let chain = json!({"name": "tax", "genesis_hash": "0".repeat(64), "seal": "auto"});
+    call(&app, "chains.define", chain).await;
+    for (name, document) in [("A", "a"), ("A/", "b")] {
+        let series = json!({
+            "name": name, "template": "A-{N:2}", "class": "gapless", "zone": "UTC", "chain": "tax",
+        });
+        call(&app, "series.define", series).await;
+        call(&app, "series.next", json!({"name": name, "document": document})).await;
+    }
+    plant(&*store, ("series_counters", "1:A1:--"), |counter| counter["last"] = json!(7)).await;
+    plant(&*store, ("chain_documents", "3:tax0000000000000002"), |document| {
+        document["prev_hash"] = json!("1".repeat(64));
+    })
+    .await;
+    let app = server(store);
+    let partition = Partition::new("p").unwrap();
+    let found = async |collection: &str, id: &str| {
+        let id = Key::new(id).unwrap();
+        let found = crate::below::disagreements(&app, &partition, (collection, &id)).await;
+        let name = |finding: Finding| (finding.check, finding.subject);
+        found.unwrap().into_iter().map(name).collect::<Vec<_>>()
+    };
+    let counter = ("number_without_gap", "series_counters/1:A1:--".to_owned());
+    assert_eq!(found("series", "A").await, [counter]);
+    assert_eq!(found("series", "A/").await, []);
+    let document = ("chain_intact", "chain_documents/3:tax0000000000000002".to_owned());
+    assert_eq!(found("chains", "tax").await, [document]);
 }
