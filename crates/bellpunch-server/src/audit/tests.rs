@@ -36,7 +36,8 @@ async fn plant(
     let mut record: serde_json::Value = serde_json::from_slice(&old.value.unwrap()).unwrap();
     change(&mut record["record"]);
     let commit = Commit {
-        id: CommitId::new(7),
+        // Two commits of one id would be one.
+        id: CommitId::new(u128::try_from(id.len()).unwrap()),
         partition,
         now: old.at,
         deadline: None,
