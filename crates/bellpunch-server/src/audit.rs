@@ -116,21 +116,38 @@ async fn one(app: &App, partition: &Partition, round: &mut Round) -> Result<(), 
         return Ok(());
     };
     count(&look.records, app.engine.now(), &mut round.gauges);
+    let agreed = agreed(app, partition, look).await?;
+    round.findings.extend(agreed.into_iter().map(|finding| (partition.clone(), finding)));
+    Ok(())
+}
+
+/// What does not agree in a partition; `None` if it has too many records to be looked at here.
+pub(crate) async fn of_partition(
+    app: &App,
+    partition: &Partition,
+) -> Result<Option<Vec<Finding>>, Error> {
+    match look(app, partition).await? {
+        Some(look) => agreed(app, partition, look).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// What a settled look says of the book, and of all else what a second look says too.
+async fn agreed(app: &App, partition: &Partition, look: Look) -> Result<Vec<Finding>, Error> {
     let findings = audit(look.records, app.engine.now());
     let is_so = |finding: &Finding| look.is_settled && OF_THE_BOOK.contains(&finding.check);
-    let (found, suspects): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_so);
-    round.findings.extend(found.into_iter().map(|finding| (partition.clone(), finding)));
+    let (mut agreed, suspects): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_so);
     if suspects.is_empty() {
-        return Ok(());
+        return Ok(agreed);
     }
-    let Some(again) = self::look(app, partition).await? else { return Ok(()) };
+    let Some(again) = self::look(app, partition).await? else { return Ok(agreed) };
     let ids = ids_of(&again.records);
     for finding in audit(again.records, app.engine.now()) {
         if suspects.contains(&finding) && confirmed(app, partition, (&finding, &ids)).await? {
-            round.findings.push((partition.clone(), finding));
+            agreed.push(finding);
         }
     }
-    Ok(())
+    Ok(agreed)
 }
 
 /// All records of a partition, at one place of its journal if that can be had; `None` if there are
@@ -191,6 +208,8 @@ async fn records(
         for (key, record) in page.records {
             let is_needed = key.kind.name() != "outcomes" || journal == Journal::Kept;
             let Some(bytes) = record.value.filter(|_| is_needed) else { continue };
+            // Some stores know the parts of an id; a record has one name on all of them.
+            let key = RecordKey { kind: Kind::named(key.kind.name()), id: key.id };
             let name = key.to_string();
             let stored = Stored::decode(key, record.version, &bytes).ok_or_else(|| {
                 Error::new(ErrorKind::Internal, format!("record {name} is not readable"))

@@ -75,21 +75,13 @@ pub(crate) async fn records(
     let page = page_ask(&ask, filters)?;
     let partition = partition(&ask);
     let (ids, next) = scan(app, partition, collection, &page).await?;
-    let mut shown = Vec::new();
-    for chunk in ids.chunks(READS_MAX) {
-        let subject = app.subject_of(spec);
-        let reads = chunk.iter().map(|(id, _)| {
-            let mut content = Map::new();
-            content.insert(subject.to_owned(), id.as_str().into());
-            read(app, spec, partition, content)
-        });
-        for result in futures_util::future::join_all(reads).await {
-            // A record that went since the scan is no member.
-            let Some(mut body) = result? else { continue };
-            let resource = body.remove(&reply::singular(collection));
-            shown.push(resource.unwrap_or(Value::Object(body)));
-        }
-    }
+    let subject = app.subject_of(spec);
+    let contents = ids.iter().filter_map(|(id, _)| content_of(collection, subject, id));
+    let bodies = read_all(app, spec, (partition, contents.collect())).await?;
+    let resource = |mut body: Map<String, Value>| {
+        body.remove(&reply::singular(collection)).unwrap_or(Value::Object(body))
+    };
+    let mut shown: Vec<Value> = bodies.into_iter().map(resource).collect();
     shown.retain(|resource| {
         page.filters.iter().all(|(name, wanted)| {
             resource.get(name).and_then(Value::as_str) == Some(wanted.as_str())
@@ -114,16 +106,8 @@ pub(crate) async fn counters(
     page.prefix.insert_str(0, &RecordId::prefix(&[&policy]));
     let (ids, next) = scan(app, partition, "counters", &page).await?;
     let keys = ids.iter().filter_map(|(id, _)| id.split(2)?.pop());
-    let reads = keys.map(|key| {
-        let mut content = Map::new();
-        content.insert("policy".to_owned(), policy.as_str().into());
-        content.insert("key".to_owned(), key.as_str().into());
-        read(app, spec, partition, content)
-    });
-    let mut shown = Vec::new();
-    for result in futures_util::future::join_all(reads).await {
-        shown.extend(result?.and_then(|mut body| body.remove("counter")));
-    }
+    let contents = keys.map(|key| named([("policy", policy.as_str()), ("key", key.as_str())]));
+    let shown = members(app, spec, (partition, contents.collect())).await?;
     Ok(paged(app, partition, ("counters", shown), next))
 }
 
@@ -155,7 +139,50 @@ pub(crate) async fn scan(
     }
 }
 
-pub(crate) async fn read(
+/// What a read is asked for.
+pub(crate) fn named<const N: usize>(names: [(&str, &str); N]) -> Map<String, Value> {
+    names.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
+}
+
+/// What the read of a record is asked for. A proposal is named by its job and its proposer.
+fn content_of(collection: &str, subject: &str, id: &RecordId) -> Option<Map<String, Value>> {
+    if collection != "proposals" {
+        return Some(named([(subject, id.as_str())]));
+    }
+    let names = id.split(2)?;
+    let [job, proposer] = names.as_slice() else { return None };
+    Some(named([("job", job.as_str()), ("proposer", proposer.as_str())]))
+}
+
+/// Records as their own command shows them, in order. One that went since the scan is no member.
+async fn read_all(
+    app: &App,
+    spec: &'static CommandSpec,
+    (of, contents): (&Partition, Vec<Map<String, Value>>),
+) -> Result<Vec<Map<String, Value>>, Problem> {
+    let mut bodies = Vec::with_capacity(contents.len());
+    for chunk in contents.chunks(READS_MAX) {
+        let reads = chunk.iter().map(|content| read(app, spec, of, content.clone()));
+        for body in futures_util::future::join_all(reads).await {
+            bodies.extend(body?);
+        }
+    }
+    Ok(bodies)
+}
+
+/// As [`read_all`], without what stands around each member.
+pub(crate) async fn members(
+    app: &App,
+    spec: &'static CommandSpec,
+    asked: (&Partition, Vec<Map<String, Value>>),
+) -> Result<Vec<Value>, Problem> {
+    let (collection, _) = spec.name.split_once('.').expect("a name is `collection.verb`");
+    let name = reply::singular(collection);
+    let bodies = read_all(app, spec, asked).await?;
+    Ok(bodies.into_iter().filter_map(|mut body| body.remove(&name)).collect())
+}
+
+async fn read(
     app: &App,
     spec: &'static CommandSpec,
     partition: &Partition,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::reserved::of_the_door;
-use crate::route::{Action, Route, Routes};
+use crate::route::{Action, Route, Routes, Under};
 use crate::schema::Schemas;
 
 /// The document.
@@ -107,11 +107,14 @@ fn query_of(route: &Route) -> Vec<(&'static str, Value)> {
     let from_to =
         |least: u64, most: u64| json!({ "type": "integer", "minimum": least, "maximum": most });
     match route.action {
+        Action::Under(Under::SeriesVerify | Under::ChainVerify, _) => Vec::new(),
         Action::List(_) | Action::Counters(_) | Action::Under(..) | Action::Partitions => {
             let tickets = route.template.ends_with("/tickets");
             let filters = crate::list::TICKET_FILTERS.into_iter().filter(|_| tickets);
             let page = [("limit", from_to(1, 1_000)), ("after", text()), ("prefix", text())];
-            page.into_iter().chain(filters.map(|name| (name, text()))).collect()
+            let has_prefix = crate::below::has_prefix(route.action);
+            let page = page.into_iter().filter(move |(name, _)| has_prefix || *name != "prefix");
+            page.chain(filters.map(|name| (name, text()))).collect()
         }
         Action::Command(_) | Action::Commands => vec![("dry_run", json!({ "type": "boolean" }))],
         Action::Publish(_) => vec![("dry_run", json!({ "type": "boolean" })), ("owner", text())],
@@ -273,7 +276,7 @@ fn described(route: &Route, schemas: &Schemas) -> (String, Option<Value>, Value)
         Action::Under(..) => {
             let of = route.template.rsplit('/').next().unwrap_or_default();
             let collection = route.template.split('/').nth(3).unwrap_or_default();
-            (format!("{collection}.{of}"), None, crate::below::schema(of))
+            (format!("{collection}.{of}"), None, crate::below::schema(of, schemas))
         }
         Action::Publish(spec) => {
             let in_json = json!({
@@ -331,13 +334,15 @@ fn operation(route: &Route, schemas: &Schemas) -> Value {
     } else {
         "application/json"
     };
-    let status = if route.method == hyper::Method::POST
-        && matches!(route.action, Action::Command(spec) if spec.name.ends_with(".create"))
-    {
-        "201"
-    } else {
-        "200"
+    let made = |spec: &bellpunch::CommandSpec| -> &'static [&'static str] {
+        match spec.name.rsplit('.').next() {
+            Some("create") => &["201"],
+            // Defined first it is made, defined again it is changed. A currency has no page.
+            Some("define") if spec.name != "currencies.define" => &["200", "201"],
+            Some(_) | None => &["200"],
+        }
     };
+    let statuses = if let Action::Command(spec) = route.action { made(spec) } else { &["200"] };
     let mut responses = Map::new();
     let mut content = Map::new();
     content.insert(kind.to_owned(), json!({ "schema": reply }));
@@ -346,7 +351,10 @@ fn operation(route: &Route, schemas: &Schemas) -> Value {
         let schema = json!({ "type": "string", "description": description });
         content.insert("text/event-stream".to_owned(), json!({ "schema": schema }));
     }
-    responses.insert(status.to_owned(), json!({ "description": "Accepted.", "content": content }));
+    for status in statuses {
+        let accepted = json!({ "description": "Accepted.", "content": content });
+        responses.insert((*status).to_owned(), accepted);
+    }
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
     responses.insert(
         "default".to_owned(),

@@ -348,5 +348,35 @@ fn detail_of(code: &str, data: &Map<String, Value>) -> String {
             number("requested")
         );
     }
-    crate::reference::meaning(code).map_or_else(|| format!("{}.", title(code)), str::to_owned)
+    let text = |name: &str| data.get(name).and_then(Value::as_str);
+    match (text("field"), text("reason")) {
+        (None | Some(""), Some(reason)) if code == "invalid_template" => {
+            return format!("The template {reason}.");
+        }
+        (None | Some(""), Some(reason)) if code == "invalid_request" => {
+            return format!("{reason}.");
+        }
+        (Some(field), Some(reason)) => return format!("`{field}`: {reason}."),
+        (Some(_) | None, Some(_) | None) => {}
+    }
+    let meaning = crate::reference::meaning(code);
+    let meaning = meaning.map_or_else(|| format!("{}.", title(code)), str::to_owned);
+    let facts = if crate::reference::is_of_the_book(code) { facts(data) } else { Vec::new() };
+    match meaning.strip_suffix('.') {
+        Some(sentence) if !facts.is_empty() => format!("{sentence} ({}).", facts.join(", ")),
+        Some(_) | None => meaning,
+    }
+}
+
+/// What a rule said, in words: `available 4000`, `required 6000`.
+fn facts(data: &Map<String, Value>) -> Vec<String> {
+    let of = |(name, value): (&String, &Value)| {
+        let name = name.replace('_', " ");
+        match value {
+            Value::String(text) => Some(format!("{name} {text}")),
+            Value::Number(number) => Some(format!("{name} {number}")),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        }
+    };
+    data.iter().filter_map(of).collect()
 }

@@ -31,6 +31,15 @@ pub(crate) fn is_limit(code: &str) -> bool {
     rejections.any(|(stage, name, _)| *name == code && *stage == Stage::Limit)
 }
 
+/// Whether a code says "no" to money alone: with what sums, times and names it does is told in its
+/// `detail`. Limits and tickets have sentences of their own.
+pub(crate) fn is_of_the_book(code: &str) -> bool {
+    let has = |table: Table| table.iter().any(|(_, name, _)| *name == code);
+    has(money::MoneyRejection::TABLE)
+        && !has(limits::Rejection::TABLE)
+        && !has(uploads::UploadRejection::TABLE)
+}
+
 /// A domain's way to describe the data of its codes.
 type Describe = fn(&mut schemars::SchemaGenerator) -> Vec<(&'static str, DataSchema)>;
 

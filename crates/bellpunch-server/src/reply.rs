@@ -30,6 +30,10 @@ pub(crate) fn path(names: &[&str]) -> String {
 
 /// The member of a reply that is the resource of a collection.
 pub(crate) fn singular(collection: &str) -> String {
+    if collection == "account_holds" {
+        // Of holds on quotas they are told apart by their path alone.
+        return "hold".to_owned();
+    }
     match collection.strip_suffix("ies") {
         // One word for one and for many.
         Some("ser") => collection.to_owned(),
@@ -84,6 +88,20 @@ fn merge(body: &mut Map<String, Value>, mut reply: Value) {
     }
 }
 
+/// Whether a command made the resource that it tells of. What is defined may be changed by the same
+/// verb: its first version was made.
+fn makes(verb: &str, resource: &Value) -> bool {
+    let first = resource.get("version").and_then(Value::as_u64) == Some(1);
+    verb == "create" || verb == "define" && first
+}
+
+/// The names that follow the collection in a resource's path.
+fn place(resource: &Value) -> Vec<&str> {
+    let names: &[&str] =
+        if resource.get("proposer").is_some() { &["job", "proposer"] } else { &["id"] };
+    names.iter().filter_map(|name| resource.get(*name)?.as_str()).collect()
+}
+
 /// The answer of one command.
 pub(crate) fn of_one(
     app: &App,
@@ -112,10 +130,12 @@ pub(crate) fn of_one(
     if let Some(version) = resource.get("version").and_then(Value::as_u64) {
         answer.header(ETAG, &format!("\"{version}\""));
     }
-    if verb == "create" && !receipt.dry_run {
+    if !receipt.dry_run && makes(verb, &resource) {
         answer.status = StatusCode::CREATED;
-        if let Some(id) = resource.get("id").and_then(Value::as_str) {
-            answer.header(LOCATION, &path(&[partition.as_str(), collection, id]));
+        let place = place(&resource);
+        if !place.is_empty() {
+            let names = [partition.as_str(), collection].into_iter().chain(place);
+            answer.header(LOCATION, &path(&names.collect::<Vec<_>>()));
         }
     }
     if receipt.replayed {

@@ -60,6 +60,10 @@ pub(crate) enum Under {
     RetainerPostings,
     /// The numbers of a series.
     SeriesNumbers,
+    /// What does not agree in the numbers of a series.
+    SeriesVerify,
+    /// What does not agree in the documents of a chain.
+    ChainVerify,
     /// The refunds of a payment.
     PaymentRefunds,
     /// The proposals for a job.
@@ -103,6 +107,7 @@ fn of_command(spec: &'static CommandSpec, schemas: &Schemas) -> Vec<Route> {
         }
         "book.read" => vec![route(Method::GET, base, command)],
         "proposals.read" => vec![
+            route(Method::GET, base.clone(), Action::List(spec)),
             route(Method::GET, format!("{base}/{{job}}/{{proposer}}"), command),
             route(
                 Method::GET,
@@ -154,7 +159,8 @@ fn below(collection: &str) -> &'static [(&'static str, Under)] {
     match collection {
         "accounts" => &[("postings", Under::AccountPostings)],
         "retainers" => &[("postings", Under::RetainerPostings)],
-        "series" => &[("numbers", Under::SeriesNumbers)],
+        "series" => &[("numbers", Under::SeriesNumbers), ("verify", Under::SeriesVerify)],
+        "chains" => &[("verify", Under::ChainVerify)],
         "payments" => &[("refunds", Under::PaymentRefunds)],
         _ => &[],
     }

@@ -11,6 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::accounts::AccountView;
+use super::series::ChainPlace;
 use super::{Decided, Event, MoneyRejection};
 use crate::{
     AccountId, Balance, CurrencyCode, Draft, Key, Kind, Minor, MinorUnits, Record, RecordId,
@@ -212,6 +213,9 @@ pub struct Transfer {
     /// Its number, of a series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) number: Option<String>,
+    /// Its place in the chain of that series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) chain: Option<ChainPlace>,
     pub(crate) seq: u64,
     pub(crate) at: Timestamp,
     /// The transfer that this one reverses.
@@ -312,6 +316,7 @@ pub struct Booking {
     pub(crate) id: Option<Key>,
     pub(crate) reference: Option<Key>,
     pub(crate) number: Option<String>,
+    pub(crate) chain: Option<ChainPlace>,
     pub(crate) reverses: Option<Key>,
 }
 
@@ -319,8 +324,8 @@ impl Booking {
     /// Nothing yet, for the command of this wire name.
     pub(crate) const fn of(command: &'static str, currency: CurrencyCode) -> Self {
         let lines = Vec::new();
-        let (id, reference, number, reverses) = (None, None, None, None);
-        Self { command, currency, lines, id, reference, number, reverses }
+        let (id, reference, number, chain, reverses) = (None, None, None, None, None);
+        Self { command, currency, lines, id, reference, number, chain, reverses }
     }
 
     /// Adds a debit that is about `reference`.
@@ -517,10 +522,18 @@ impl<'d, 'v> Book<'d, 'v> {
         for (line, posted_after) in booking.lines.iter().zip(after) {
             self.put_posting((&transfer, booking.reference.as_ref()), line, posted_after);
         }
-        let Booking { command, currency, lines, reference, number, reverses, .. } = booking;
-        let (command, seq, at, reversed) = (command.to_owned(), self.seq, self.now, None);
-        let record =
-            Transfer { command, currency, lines, reference, number, seq, at, reverses, reversed };
+        let record = Transfer {
+            command: booking.command.to_owned(),
+            currency: booking.currency,
+            lines: booking.lines,
+            reference: booking.reference,
+            number: booking.number,
+            chain: booking.chain,
+            seq: self.seq,
+            at: self.now,
+            reverses: booking.reverses,
+            reversed: None,
+        };
         self.draft.put_first(&RecordId::from(&transfer), record);
         Ok(Posted { transfer, accounts })
     }

@@ -2,7 +2,7 @@ use bellpunch::store::{
     Commit, CommitId, CommitResult, MemoryBlobs, MemoryConfig, MemoryStore, Precondition, Store,
     Write, WriteValue,
 };
-use bellpunch::{Engine, EngineConfig, Kind, SystemClock};
+use bellpunch::{Engine, EngineConfig, SystemClock};
 use serde_json::json;
 
 use super::*;
@@ -36,7 +36,8 @@ async fn plant(
     let mut record: serde_json::Value = serde_json::from_slice(&old.value.unwrap()).unwrap();
     change(&mut record["record"]);
     let commit = Commit {
-        id: CommitId::new(7),
+        // Two commits of one id would be one.
+        id: CommitId::new(u128::try_from(id.len()).unwrap()),
         partition,
         now: old.at,
         deadline: None,
@@ -140,4 +141,38 @@ async fn a_look_is_settled_if_no_entry_came_meanwhile() {
     let first = tail(&app, &partition).await.unwrap();
     call(&app, "quotas.consume", json!({"id": "q", "units": 1})).await;
     assert_ne!(tail(&app, &partition).await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn a_series_and_a_chain_are_told_what_does_not_agree_in_them() {
+    let clock = Arc::new(SystemClock::new());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock, MemoryConfig::default()));
+    let app = server(Arc::clone(&store));
+    let chain = json!({"name": "tax", "genesis_hash": "0".repeat(64), "seal": "auto"});
+    call(&app, "chains.define", chain).await;
+    for (name, document) in [("A", "a"), ("A/", "b")] {
+        let series = json!({
+            "name": name, "template": "A-{N:2}", "class": "gapless", "zone": "UTC", "chain": "tax",
+        });
+        call(&app, "series.define", series).await;
+        call(&app, "series.next", json!({"name": name, "document": document})).await;
+    }
+    plant(&*store, ("series_counters", "1:A1:--"), |counter| counter["last"] = json!(7)).await;
+    plant(&*store, ("chain_documents", "3:tax0000000000000002"), |document| {
+        document["prev_hash"] = json!("1".repeat(64));
+    })
+    .await;
+    let app = server(store);
+    let partition = Partition::new("p").unwrap();
+    let found = async |collection: &str, id: &str| {
+        let id = Key::new(id).unwrap();
+        let found = crate::below::disagreements(&app, &partition, (collection, &id)).await;
+        let name = |finding: Finding| (finding.check, finding.subject);
+        found.unwrap().into_iter().map(name).collect::<Vec<_>>()
+    };
+    let counter = ("number_without_gap", "series_counters/1:A1:--".to_owned());
+    assert_eq!(found("series", "A").await, [counter]);
+    assert_eq!(found("series", "A/").await, []);
+    let document = ("chain_intact", "chain_documents/3:tax0000000000000002".to_owned());
+    assert_eq!(found("chains", "tax").await, [document]);
 }

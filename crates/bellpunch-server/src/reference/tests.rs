@@ -35,6 +35,18 @@ fn openapi_is_fresh() {
 }
 
 #[test]
+fn a_read_tells_its_resource_by_the_name_that_a_list_looks_for() {
+    let (routes, schemas) = tables();
+    for route in routes.iter() {
+        let Action::List(spec) = route.action else { continue };
+        let (collection, _) = spec.name.split_once('.').unwrap();
+        let reply = schemas.resolve(&schemas.replies[spec.name]);
+        let member = crate::reply::singular(collection);
+        assert!(reply["properties"].get(&member).is_some(), "{}: {member}", spec.name);
+    }
+}
+
+#[test]
 fn every_reference_in_openapi_leads_somewhere() {
     let (routes, schemas) = tables();
     let text = crate::openapi::document(&routes, &schemas);

@@ -138,7 +138,8 @@ async fn partitions_are_listed_in_pages() {
     for partition in ["a", "b", "c"] {
         let body = json!({"code": "XXX", "scale": 2});
         let path = format!("/v1/{partition}/currencies/define");
-        let reply = server.post(&path, &body).await;
+        let key = [("Idempotency-Key", "k")];
+        let reply = server.with_headers(("POST", &path), &key, &body).await;
         assert_eq!(reply.status, 200, "{reply:?}");
     }
     let page = server.get("/v1/partitions?limit=2").await.json();

@@ -139,6 +139,13 @@ async fn what_belongs_to_a_record_is_listed_below_it() {
         proposals["proposals"].as_array().unwrap().iter().map(|one| &one["proposer"]).collect();
     assert_eq!(proposers, ["a", "b"]);
     assert_eq!(page("proposals/j1/a").await["proposal"]["status"], "pending");
+    let second = page("jobs/j1/proposals?prefix=b").await;
+    assert_eq!(second["proposals"], json!([proposals["proposals"][1]]));
+    assert_eq!(page("proposals").await["proposals"], proposals["proposals"]);
+    for path in ["retainers/r1/postings", "series/PAY/numbers"] {
+        let refused = server.get(&format!("/v1/book/{path}?prefix=1")).await;
+        assert_eq!(refused.refusal(), (400, "invalid_request".to_owned()));
+    }
     assert_eq!(page("clients").await["clients"][0]["id"], "c1");
     assert_eq!(page("series/PAY").await["series"]["class"], "gapless");
 }
@@ -156,4 +163,138 @@ async fn a_list_is_all_or_nothing() {
     assert_eq!(refused.json()["index"], 1);
     assert_eq!(refused.json()["data"], json!({"invoice": "i1", "balance_due": 900}));
     assert_eq!(server.state("book").await, before, "nothing moved, no number was used");
+}
+
+#[tokio::test]
+async fn what_was_made_says_where_it_is() {
+    let server = book().await;
+    let chain = json!({"name": "t x", "genesis_hash": "0".repeat(64), "seal": "auto"});
+    let series = json!({
+        "name": "ORD", "template": "ORD-{N:2}", "class": "gapless", "zone": "UTC", "chain": "t x",
+    });
+    let job = json!({"id": "j/1", "owner": "o"});
+    let proposal = json!({"job": "j/1", "proposer": "p"});
+    for (key, path, body, location) in [
+        ("k1", "chains/define", &chain, "/v1/book/chains/t%20x"),
+        ("k2", "series/define", &series, "/v1/book/series/ORD"),
+        ("k3", "jobs", &job, "/v1/book/jobs/j%2F1"),
+        ("k4", "proposals", &proposal, "/v1/book/proposals/j%2F1/p"),
+    ] {
+        let made = keyed(&server, key, path, body).await;
+        assert_eq!((made.status, made.header("location")), (201, Some(location)), "{made:?}");
+        assert_eq!(made.header("etag"), Some("\"1\""));
+        let read = server.get(location).await;
+        assert_eq!((read.status, read.header("etag")), (200, Some("\"1\"")), "{read:?}");
+    }
+    // What is defined again is changed, and was made before.
+    let mut refusing = series.clone();
+    refusing["overflow"] = json!("refuse");
+    let changed = keyed(&server, "k5", "series/define", &refusing).await;
+    assert_eq!((changed.status, changed.header("location")), (200, None));
+    assert_eq!(changed.header("etag"), Some("\"2\""));
+}
+
+#[tokio::test]
+async fn a_read_stands_on_the_record_alone() {
+    let server = book().await;
+    assert_eq!(keyed(&server, "k", "jobs", &json!({"id": "j1", "owner": "o"})).await.status, 201);
+    let proposal = json!({"job": "j1", "proposer": "p"});
+    assert_eq!(keyed(&server, "l", "proposals", &proposal).await.status, 201);
+    for (path, as_of) in [
+        ("clients/c1", json!({"clients/c1": 1})),
+        ("jobs/j1", json!({"jobs/j1": 2})),
+        ("proposals/j1/p", json!({"jobs/j1": 2, "proposals/j1/p": 1})),
+        ("series/INV", json!({"series/INV": 1})),
+    ] {
+        assert_eq!(server.get(&format!("/v1/book/{path}")).await.json()["as_of"], as_of, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn every_collection_of_money_asks_for_a_key() {
+    let server = Server::start().await;
+    let of_money: std::collections::BTreeSet<&str> = bellpunch::commands()
+        .filter(|spec| spec.money)
+        .filter_map(|spec| spec.name.split('.').next())
+        .collect();
+    let expected = [
+        "account_holds",
+        "accounts",
+        "book",
+        "chains",
+        "clients",
+        "consumptions",
+        "credit_notes",
+        "currencies",
+        "disputes",
+        "invoices",
+        "jobs",
+        "numbers",
+        "payments",
+        "proposals",
+        "refunds",
+        "retainers",
+        "series",
+        "transfers",
+    ];
+    assert_eq!(of_money.into_iter().collect::<Vec<_>>(), expected);
+    let bare = server.post("/v1/book/jobs", &json!({"owner": "o"})).await;
+    assert_eq!(bare.refusal(), (400, "idempotency_key_required".to_owned()));
+    let define = json!({"code": "PTS", "scale": 0});
+    let bare = server.post("/v1/book/currencies/define", &define).await;
+    assert_eq!(bare.refusal(), (400, "idempotency_key_required".to_owned()));
+    assert_eq!(keyed(&server, "k", "currencies/define", &define).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_was_wrong_and_what_would_be_right() {
+    let server = book().await;
+    let sent = async |path: &str, body: Value| {
+        let refused = keyed(&server, "k", path, &body).await;
+        assert!(400 <= refused.status, "{path}: {refused:?}");
+        refused.json()["detail"].as_str().unwrap().to_owned()
+    };
+    let template = json!({"name": "X", "template": "X", "class": "gapless", "zone": "UTC"});
+    let consume = json!({"amount": sar(501)});
+    let advance = json!({"period": "2025", "last": 7});
+    let paid = json!({"amount": sar(1001), "method": "cash"});
+    for (path, body, detail) in [
+        ("series/define", template, "The template must have one {N:width}, or one {R}."),
+        (
+            "series/INV/advance",
+            advance,
+            "`period`: must be the date fields that the template prints.",
+        ),
+        (
+            "book/configure",
+            json!({}),
+            "must name a setting: zone, void_allowed or duplicate_window.",
+        ),
+        (
+            "retainers/r1/consume",
+            consume,
+            "Not enough is available (account sys:retainer:r1, available 500, required 501).",
+        ),
+        ("invoices/i1/pay", paid, "More than is due (balance due 1000, invoice i1)."),
+        ("jobs/j1/cancel", json!({"by": "o"}), "No job has this id (id j1)."),
+    ] {
+        assert_eq!(sent(path, body).await, detail, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_series_and_a_chain_are_verified() {
+    let server = book().await;
+    let chain = json!({"name": "tax", "genesis_hash": "0".repeat(64), "seal": "auto"});
+    assert_eq!(keyed(&server, "k", "chains/define", &chain).await.status, 201);
+    for path in ["series/INV", "series/CLT", "series/TXN", "chains/tax"] {
+        let reply = server.get(&format!("/v1/book/{path}/verify")).await;
+        assert_eq!((reply.status, &reply.json()["findings"]), (200, &json!([])), "{reply:?}");
+    }
+    for (path, code) in [("series/x", "series_not_found"), ("chains/x", "chain_not_found")] {
+        let reply = server.get(&format!("/v1/book/{path}/verify")).await;
+        assert_eq!(reply.refusal(), (404, code.to_owned()));
+    }
+    let reply = server.get("/v1/book/series/INV/verify?limit=1").await;
+    assert_eq!(reply.refusal(), (400, "invalid_request".to_owned()));
 }

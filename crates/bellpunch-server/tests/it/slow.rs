@@ -150,10 +150,17 @@ async fn one_connection_too_many_is_closed() {
     assert_eq!(closed(second).await, b"");
 }
 
+/// A server that asks no command for a key.
+fn keyless() -> bellpunch_server::Config {
+    let mut config = quiet();
+    config.idempotency.required = bellpunch_server::KeyRequired::None;
+    config
+}
+
 #[tokio::test]
 async fn a_store_that_fails_is_503_and_not_applied() {
     let store = Gated::new();
-    let server = Server::with(quiet(), Arc::clone(&store) as Arc<dyn Store>).await;
+    let server = Server::with(keyless(), Arc::clone(&store) as Arc<dyn Store>).await;
     store.failing.store(true, Ordering::SeqCst);
     let body = json!({"code": "XXX", "scale": 2});
     let reply = server.post("/v1/p/currencies/define", &body).await;
@@ -199,7 +206,7 @@ async fn each_answer_on_a_relaxed_store_says_that_it_can_be_lost() {
 #[tokio::test]
 async fn accepted_requests_finish_and_new_ones_are_sent_away() {
     let store = Gated::new();
-    let mut server = Server::with(quiet(), Arc::clone(&store) as Arc<dyn Store>).await;
+    let mut server = Server::with(keyless(), Arc::clone(&store) as Arc<dyn Store>).await;
     store.closed.store(true, Ordering::SeqCst);
     let body = json!({"code": "XXX", "scale": 2});
     let mut accepted = TcpStream::connect(server.address).await.unwrap();
@@ -260,7 +267,7 @@ async fn a_listener_outside_loopback_is_refused_unless_overridden() {
 async fn gated(bounds: bellpunch::EngineConfig) -> (Server, Arc<Gated>) {
     let store = Gated::new();
     let shared = Arc::clone(&store) as Arc<dyn Store>;
-    let server = Server::bounded(quiet(), shared, bounds).await;
+    let server = Server::bounded(keyless(), shared, bounds).await;
     store.closed.store(true, Ordering::SeqCst);
     (server, store)
 }

@@ -1,6 +1,7 @@
 //! The engine as its callers see it, on every backend.
 
 mod best_effort;
+mod books;
 mod clock_back;
 mod contention;
 mod numbers;

@@ -7,9 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AccountView, TransferView, is_open, stored};
+use crate::money::series::{self, Assigned, Series};
 use crate::money::{
     Account, Book, Booking, Decided, MoneyRejection, Moved, Side, Transfer, at_version,
-    known_currency, same_currency, series,
+    known_currency, same_currency,
 };
 use crate::{
     AccountId, Command, CurrencyCode, Draft, IfVersion, Key, Minor, Money, RecordId, Timestamp,
@@ -208,14 +209,16 @@ impl Moving<'_> {
             booking = booking.line((id, line.side), line.amount.amount.into(), None);
         }
         booking.reference = self.reference.cloned();
-        if let Some(series) = series {
-            // A number is the last thing that can fail: no amount fails after it was taken.
-            book.can_post(&booking)?;
-            let transfer = book.draft.drawn_key();
-            booking.number = Some(series.assign(&mut book, None, &transfer)?.number);
-            booking.id = Some(transfer);
-        }
+        let assigned = match series {
+            Some(series) => Some(number(&mut book, &mut booking, &series)?),
+            None => None,
+        };
         let posted = book.move_all(booking)?;
+        if let Some(assigned) = assigned {
+            let record = book.draft.get::<Transfer>(&RecordId::from(&posted.transfer));
+            let frozen = serde_json::to_value(record.as_deref()).expect("a record is plain data");
+            series::seal(&mut book, &assigned, &frozen);
+        }
         let transfer = TransferView::find(book.draft, &posted.transfer);
         let transfer = transfer.expect("it was written by this command");
         Ok(Transferred { transfer, accounts: posted.accounts, moved: book.close() })
@@ -260,6 +263,21 @@ impl Moving<'_> {
         let (currency, debits, credits) = (currency.clone(), sum(debits)?, sum(credits)?);
         Err(MoneyRejection::Unbalanced { currency, debits, credits })
     }
+}
+
+/// Gives a booking that can be posted its number. That is the last thing that can fail: no amount
+/// fails after it was taken.
+///
+/// # Errors
+/// Those of the booking, then `scope_required`, `series_exhausted`, `chain_unsealed`.
+fn number(book: &mut Book<'_, '_>, booking: &mut Booking, series: &Series) -> Decided<Assigned> {
+    book.can_post(booking)?;
+    let transfer = book.draft.drawn_key();
+    let assigned = series.assign(book, None, &transfer)?;
+    booking.number = Some(assigned.number.clone());
+    booking.chain = assigned.chain.clone();
+    booking.id = Some(transfer);
+    Ok(assigned)
 }
 
 /// Moves back what a transfer moved: a mirror of it, once. Also of a capture and of a ticket's

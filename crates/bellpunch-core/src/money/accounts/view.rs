@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::money::series::ChainPlace;
 use crate::money::{Account, AccountHold, Class, HeldBy, HoldStatus, Line, Transfer};
 use crate::{AccountId, Balance, CurrencyCode, Draft, Key, Minor, MinorUnits, RecordId};
 use crate::{Timestamp, Version};
@@ -177,6 +178,9 @@ pub struct TransferView {
     /// Its number, of a series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<String>,
+    /// Its place in the chain of that series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<ChainPlace>,
     /// Its entry in the journal.
     pub seq: u64,
     /// When it was moved.
@@ -210,6 +214,7 @@ impl TransferView {
             lines: transfer.lines.clone(),
             reference: transfer.reference.clone(),
             number: transfer.number.clone(),
+            chain: transfer.chain.clone(),
             seq: transfer.seq,
             at: transfer.at,
             reverses: transfer.reverses.clone(),

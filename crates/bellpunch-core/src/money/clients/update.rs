@@ -91,7 +91,7 @@ impl Command for Read {
     type Rejection = MoneyRejection;
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<ClientShown> {
-        let mut book = Book::open(draft, now);
+        let mut book = Book::look(draft, now);
         Ok(ClientShown { client: view(&mut book, &self.id)? })
     }
 }

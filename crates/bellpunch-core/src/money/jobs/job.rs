@@ -3,6 +3,8 @@
 //! Invariant: a job is open, then in progress, then completed; or open, then cancelled. What ends
 //! it, its owner says.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Job, JobStatus, JobView, find, view};
@@ -38,6 +40,28 @@ pub struct JobReply {
     pub moved: Moved,
 }
 
+/// The job that its owner decides about, at the version that it named.
+///
+/// # Errors
+/// `job_not_found`, `not_job_owner`, `version_mismatch`.
+fn of_owner(
+    book: &mut Book<'_, '_>,
+    (id, by): (&Key, &Key),
+    wanted: Option<&IfVersion>,
+) -> Decided<Arc<Job>> {
+    let job = find(book, id)?;
+    job.is_of(by)?;
+    at_version(wanted, book.draft.version::<Job>(&RecordId::from(id)))?;
+    Ok(job)
+}
+
+/// Writes a job, and tells how it is now.
+fn put(mut book: Book<'_, '_>, id: &Key, job: Job) -> Decided<JobReply> {
+    book.draft.put(&RecordId::from(id), job);
+    let job = view(&mut book, id)?;
+    Ok(JobReply { job, moved: book.close() })
+}
+
 impl Command for Create {
     const NAME: &'static str = "jobs.create";
     type Reply = JobReply;
@@ -48,10 +72,9 @@ impl Command for Create {
     }
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<JobReply> {
-        let mut book = Book::open(draft, now);
+        let book = Book::open(draft, now);
         let id = self.id.clone().unwrap_or_else(|| book.draft.drawn_key());
-        let record = RecordId::from(&id);
-        if book.draft.get::<Job>(&record).is_some() {
+        if book.draft.get::<Job>(&RecordId::from(&id)).is_some() {
             return Err(MoneyRejection::JobExists { id });
         }
 
@@ -63,9 +86,7 @@ impl Command for Create {
             accepted_proposal: None,
             created_at: now,
         };
-        book.draft.put(&record, job);
-        let job = view(&mut book, &id)?;
-        Ok(JobReply { job, moved: book.close() })
+        put(book, &id, job)
     }
 }
 
@@ -94,17 +115,12 @@ impl Command for Cancel {
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<JobReply> {
         let mut book = Book::open(draft, now);
-        let job = find(&mut book, &self.id)?;
-        job.is_of(&self.by)?;
-        let record = RecordId::from(&self.id);
-        at_version(self.if_version.as_ref(), book.draft.version::<Job>(&record))?;
+        let job = of_owner(&mut book, (&self.id, &self.by), self.if_version.as_ref())?;
         job.is_open()?;
 
         // Past here it succeeds.
         let job = Job { status: JobStatus::Cancelled, proposals: 0, ..(*job).clone() };
-        book.draft.put(&record, job);
-        let job = view(&mut book, &self.id)?;
-        Ok(JobReply { job, moved: book.close() })
+        put(book, &self.id, job)
     }
 }
 
@@ -133,18 +149,13 @@ impl Command for Complete {
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<JobReply> {
         let mut book = Book::open(draft, now);
-        let job = find(&mut book, &self.id)?;
-        job.is_of(&self.by)?;
-        let record = RecordId::from(&self.id);
-        at_version(self.if_version.as_ref(), book.draft.version::<Job>(&record))?;
+        let job = of_owner(&mut book, (&self.id, &self.by), self.if_version.as_ref())?;
         if job.status != JobStatus::InProgress {
             return Err(MoneyRejection::JobNotInProgress { status: job.status });
         }
 
         // Past here it succeeds.
-        book.draft.put(&record, Job { status: JobStatus::Completed, ..(*job).clone() });
-        let job = view(&mut book, &self.id)?;
-        Ok(JobReply { job, moved: book.close() })
+        put(book, &self.id, Job { status: JobStatus::Completed, ..(*job).clone() })
     }
 }
 
@@ -171,7 +182,7 @@ impl Command for Read {
     type Rejection = MoneyRejection;
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<JobShown> {
-        let mut book = Book::open(draft, now);
+        let mut book = Book::look(draft, now);
         Ok(JobShown { job: view(&mut book, &self.id)? })
     }
 }

@@ -190,8 +190,6 @@ fn view(book: &mut Book<'_, '_>, id: &Key) -> Decided<JobView> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProposalView {
-    /// Where it stands: made of its job and proposer.
-    pub id: String,
     /// Which job it is for.
     pub job: Key,
     /// Who made it.
@@ -214,7 +212,6 @@ fn proposal_view(book: &mut Book<'_, '_>, (job, proposer): (&Key, &Key)) -> Deci
     let id = RecordId::compound(&[job, proposer]);
     let version = book.draft.version::<Proposal>(&id);
     Ok(ProposalView {
-        id: id.as_str().to_owned(),
         job: job.clone(),
         proposer: proposer.clone(),
         status: proposal.status(&of),

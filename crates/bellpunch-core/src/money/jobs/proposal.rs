@@ -4,6 +4,8 @@
 //! are one commit, so that a count apart from its records cannot drift; and to accept is two
 //! writes, however many others it rejects.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -63,6 +65,25 @@ fn at_proposal(
     (job, proposer): (&Key, &Key),
 ) -> Decided<()> {
     at_version(wanted, book.draft.version::<Proposal>(&RecordId::compound(&[job, proposer])))
+}
+
+/// A proposal that waits for the answer of its job's owner, who asks.
+///
+/// # Errors
+/// `job_not_found`, `proposal_not_found`, `not_job_owner`, `version_mismatch`, `job_not_open`,
+/// `proposal_not_pending`.
+fn to_answer(
+    book: &mut Book<'_, '_>,
+    asked: (&Key, &Key),
+    (by, wanted): (&Key, Option<&IfVersion>),
+) -> Decided<(Arc<Job>, Proposal)> {
+    let job = find(book, asked.0)?;
+    let proposal = find_proposal(book, asked)?;
+    job.is_of(by)?;
+    at_proposal(book, wanted, asked)?;
+    job.is_open()?;
+    proposal.is_pending(&job)?;
+    Ok((job, proposal))
 }
 
 impl Command for Create {
@@ -156,12 +177,8 @@ impl Command for Accept {
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<ProposalReply> {
         let mut book = Book::open(draft, now);
-        let job = find(&mut book, &self.job)?;
-        let proposal = find_proposal(&mut book, (&self.job, &self.proposer))?;
-        job.is_of(&self.by)?;
-        at_proposal(&mut book, self.if_version.as_ref(), (&self.job, &self.proposer))?;
-        job.is_open()?;
-        proposal.is_pending(&job)?;
+        let asked = (&self.job, &self.proposer);
+        let (job, proposal) = to_answer(&mut book, asked, (&self.by, self.if_version.as_ref()))?;
 
         // Past here it succeeds.
         let accepted_proposal = Some(self.proposer.clone());
@@ -200,12 +217,8 @@ impl Command for Reject {
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<ProposalReply> {
         let mut book = Book::open(draft, now);
-        let job = find(&mut book, &self.job)?;
-        let proposal = find_proposal(&mut book, (&self.job, &self.proposer))?;
-        job.is_of(&self.by)?;
-        at_proposal(&mut book, self.if_version.as_ref(), (&self.job, &self.proposer))?;
-        job.is_open()?;
-        proposal.is_pending(&job)?;
+        let asked = (&self.job, &self.proposer);
+        let (job, proposal) = to_answer(&mut book, asked, (&self.by, self.if_version.as_ref()))?;
 
         // Past here it succeeds.
         let (status, answered_at) = (ProposalStatus::Rejected, Some(now));
@@ -219,8 +232,10 @@ impl Command for Reject {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Read {
-    /// Where it stands: its `id`, as a reply or a list tells it.
-    pub id: String,
+    /// Which job.
+    pub job: Key,
+    /// Whose proposal.
+    pub proposer: Key,
 }
 
 /// A proposal.
@@ -237,13 +252,8 @@ impl Command for Read {
     type Rejection = MoneyRejection;
 
     fn decide(&self, draft: &mut Draft<'_>, now: Timestamp) -> Decided<ProposalShown> {
-        let mut book = Book::open(draft, now);
-        // Anything may be asked for; only what can be one is looked for.
-        let names = RecordId::stored(&self.id).split(2).unwrap_or_default();
-        let [job, proposer] = names.as_slice() else {
-            let reason = "must be the id of a proposal, as a reply tells it";
-            return Err(MoneyRejection::InvalidRequest { field: "id", reason });
-        };
-        Ok(ProposalShown { proposal: proposal_view(&mut book, (job, proposer))? })
+        let mut book = Book::look(draft, now);
+        let proposal = proposal_view(&mut book, (&self.job, &self.proposer))?;
+        Ok(ProposalShown { proposal })
     }
 }

@@ -32,6 +32,10 @@ fn reject(proposer: &str) -> Call<'static> {
     ("proposals.reject", json!({"job": "j", "proposer": proposer, "by": "o"}))
 }
 
+fn read(proposer: &str) -> Call<'static> {
+    ("proposals.read", json!({"job": "j", "proposer": proposer}))
+}
+
 fn cancel() -> Call<'static> {
     ("jobs.cancel", json!({"id": "j", "by": "o"}))
 }
@@ -50,8 +54,7 @@ fn shown(world: &mut World) -> Value {
 }
 
 fn status(world: &mut World, proposer: &str) -> String {
-    let id = format!("1:j{proposer}");
-    let answer = world.send(0, ("proposals.read", json!({"id": id})));
+    let answer = world.send(0, read(proposer));
     answer.ok()["proposal"]["status"].as_str().unwrap().to_owned()
 }
 
@@ -187,10 +190,8 @@ fn a_job_and_a_proposal_are_there() {
     for call in [cancel(), complete(), ("jobs.read", json!({}))] {
         world.send(0, with(call, "id", json!("k"))).no("job_not_found");
     }
-    let read = |id: &str| ("proposals.read", json!({"id": id}));
-    world.send(0, read("x")).no("invalid_request");
-    world.send(0, read("1:ka")).no("job_not_found");
-    world.send(0, read("1:ja")).no("proposal_not_found");
+    world.send(0, with(read("a"), "job", json!("k"))).no("job_not_found");
+    world.send(0, read("z")).no("proposal_not_found");
 }
 
 #[test]

@@ -221,6 +221,10 @@ impl Template {
                 }
                 Part::Random => {
                     let (digits, after) = rest.split_at_checked(RANDOM_DIGITS)?;
+                    // Nothing else was ever given, and a place is made of it.
+                    if !digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+                        return None;
+                    }
                     mark = Some(Mark::Random(digits.to_owned()));
                     after
                 }

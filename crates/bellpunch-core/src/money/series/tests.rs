@@ -361,6 +361,11 @@ fn m50_opaque_numbers_are_random() {
         assert_eq!((text.len(), text.get(..4)), (36, Some("T-25")));
         assert!(seen.insert(text));
     }
+    // What was never given is no number, whatever it looks like.
+    for digits in ["\n", "A", "é", "g"] {
+        let text = format!("T-25{}", digits.repeat(32_usize.div_euclid(digits.len())));
+        assert_eq!(send(&mut world, void("T", &text)).no("number_not_found")["number"], text);
+    }
     let text = seen.pop_first().unwrap();
     send(&mut world, void("T", &text)).ok();
     send(&mut world, void("T", &text)).no("number_void");
