@@ -137,7 +137,7 @@ impl Served {
             let Some(Ok(line)) = lines.next() else { panic!("the server ended: {log:?}") };
             let told: serde_json::Value = serde_json::from_str(&line).unwrap();
             log.push(line);
-            if let Some(address) = told["address"].as_str() {
+            if let Some(address) = told.get("address").and_then(serde_json::Value::as_str) {
                 // What else it says is read, so that it never waits for us.
                 std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
                 return (address.to_owned(), log);

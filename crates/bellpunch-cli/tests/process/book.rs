@@ -231,7 +231,8 @@ impl Caller {
                         break;
                     }
                     let ask = caller.next(turn);
-                    caller.insist(ask).await;
+                    // A refusal is written down, too.
+                    let _ = caller.insist(ask).await;
                 }
                 caller.told
             });

@@ -37,6 +37,7 @@ macro_rules! on_each_engine {
     };
 }
 
+#[allow(dead_code, reason = "the tests of one process use the rest of it")]
 #[path = "../../../bellpunch-cli/tests/process/book.rs"]
 mod book;
 #[path = "../../../bellpunch-cli/tests/process/book_judge.rs"]
