@@ -72,7 +72,7 @@ impl Book {
     }
 
     fn tell(&self, name: &str, content: Value) {
-        self.sent.set(self.sent.get() + 1);
+        self.sent.set(self.sent.get().saturating_add(1));
         self.send(&format!("k{}", self.sent.get()), name, content);
     }
 
@@ -175,11 +175,11 @@ fn sweep(config: &DiskConfig) {
             let found = book.dump();
             let place = format!("behind step {behind} of {}, {loss:?}", steps.len());
             if found == after {
-                whole += 1;
+                whole = u64::saturating_add(whole, 1);
             } else {
                 assert!(found == before, "{place}: {} records", changed(&before, &found));
                 assert!(behind < acknowledged, "{place}: it was acknowledged");
-                nothing += 1;
+                nothing = u64::saturating_add(nothing, 1);
             }
             if loss == Loss::Everything {
                 // Its key has one effect, whatever was left.

@@ -1,11 +1,5 @@
 //! Any sequence of commands leaves a book in which the audit finds nothing.
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    clippy::integer_division,
-    reason = "the numbers of a test are small"
-)]
-
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
