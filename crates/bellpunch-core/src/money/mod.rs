@@ -10,8 +10,6 @@
 //! one state, tests it top to bottom, and writes past the line where it can no longer fail; there
 //! is no other way to a balance than [`Book::post`].
 
-#![allow(dead_code, unused_imports, reason = "the rules of this domain come one after the other")]
-
 pub mod accounts;
 pub mod clients;
 mod event;
@@ -33,7 +31,7 @@ pub use ledger::{
     Account, AccountHold, Booking, Class, HeldBy, HoldStatus, Line, Moved, Posting, PostingView,
     Side, Transfer,
 };
-pub(crate) use ledger::{Book, open_account, posting_id};
+pub(crate) use ledger::{Book, open_account};
 pub use rejection::MoneyRejection;
 
 /// What a decision about money gives.

@@ -15,8 +15,8 @@ use crate::money::{
     at_version, known_currency, open_account, same_currency,
 };
 use crate::{
-    AccountId, Command, CurrencyCode, Draft, Duration, IfVersion, Key, Minor, MinorUnits, Money,
-    RecordId, Timestamp, Version,
+    AccountId, Command, Draft, Duration, IfVersion, Key, Minor, MinorUnits, Money, RecordId,
+    Timestamp, Version,
 };
 
 /// The longest that a hold lasts.

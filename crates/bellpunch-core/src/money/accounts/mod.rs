@@ -19,7 +19,7 @@ use crate::{AccountId, CommandSpec, RecordId};
 
 pub use account::{AccountReply, CloseAccount, CreateAccount, ReadAccount};
 pub use hold::{CaptureFunds, Captured, Held, HoldFunds, HoldReply, ReadAccountHold, VoidFunds};
-pub(crate) use hold::{NewHold, Take, capture, find_hold, has_funds, has_room, hold, void};
+pub(crate) use hold::{NewHold, Take, capture, has_funds, has_room, hold, void};
 pub use transfer::{
     CreateTransfer, CreditAccount, DebitAccount, ReadTransfer, ReverseTransfer, Reversed,
     TransferLine, TransferReply, Transferred,

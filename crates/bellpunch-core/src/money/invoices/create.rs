@@ -3,8 +3,6 @@
 //! Invariant: a draft has no number and moves nothing, so it may be changed as a whole. Whatever it
 //! says was computed from its lines in the same command.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::issue::{due_at, issue};
@@ -15,7 +13,7 @@ use super::{Invoice, InvoiceReply, Stage, find};
 use crate::money::{Book, Decided, MoneyRejection, at_version, clients, known_currency, series};
 use crate::{
     CivilDate, Command, CurrencyCode, Draft, IfVersion, Key, Minor, MoneyOrZero, RecordId,
-    Timestamp, Version,
+    Timestamp,
 };
 
 /// The series of invoices that name no other.

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::allocation::{at, lower};
-use super::credit_note::{CreditNote, CreditNoteView, CreditedRate, view_note};
+use super::credit_note::{CreditNote, CreditNoteView, view_note};
 use super::issue::date_of;
 use super::lines::{count_fits, fits};
 use super::worth::{Asked, Worth};
-use super::{AllocationSource, Invoice, InvoiceView, RateTotal, find, put, view};
+use super::{AllocationSource, Invoice, InvoiceView, find, put, view};
 use crate::money::OfOneState as _;
 use crate::money::payments::{self, PaymentView};
 use crate::money::retainers::{self, Consumption, RetainerView};

@@ -33,7 +33,6 @@ pub use credit_note::{
     CreditNote, CreditNoteView, CreditedRate, ReadCreditNote, ReadCreditNoteReply,
 };
 pub use end::{Discard, Void};
-pub(crate) use issue::frozen;
 pub use issue::{Issue, Send};
 pub use lines::{Discount, NewLine};
 pub(crate) use view::view;

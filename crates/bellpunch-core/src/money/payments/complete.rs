@@ -184,7 +184,7 @@ pub(super) fn shares(
                 let due = invoice.payable(id).map_or(Minor::ZERO, |()| invoice.balance_due());
                 due.min(planned)
             }
-            (Some(Found::Retainer(_, retainer)), _) => {
+            (Some(Found::Retainer(retainer)), _) => {
                 retainer.takes_money(book.now).map_or(Minor::ZERO, |()| planned)
             }
             (None, _) => planned,

@@ -137,7 +137,7 @@ pub(super) fn too_many() -> MoneyRejection {
 #[derive(Clone, Debug)]
 pub(super) enum Found {
     Invoice(Key, Arc<Invoice>),
-    Retainer(Key, Arc<Retainer>),
+    Retainer(Arc<Retainer>),
 }
 
 impl Found {
@@ -151,7 +151,7 @@ impl Found {
                 invoices::find(book, id).map(|(found, _)| Self::Invoice(id.clone(), found))
             }
             Target::Retainer(id) => {
-                retainers::find(book, id).map(|(found, _)| Self::Retainer(id.clone(), found))
+                retainers::find(book, id).map(|(found, _)| Self::Retainer(found))
             }
         }
     }
@@ -172,7 +172,7 @@ impl Found {
     pub(super) fn is_of(&self, client: &Key) -> Decided<()> {
         match self {
             Self::Invoice(_, invoice) => clients::same(client, &invoice.client),
-            Self::Retainer(_, retainer) => clients::same(client, &retainer.client),
+            Self::Retainer(retainer) => clients::same(client, &retainer.client),
         }
     }
 
@@ -183,7 +183,7 @@ impl Found {
     pub(super) fn is_in(&self, got: &CurrencyCode) -> Decided<()> {
         match self {
             Self::Invoice(_, invoice) => same_currency(&invoice.currency, got),
-            Self::Retainer(_, retainer) => same_currency(&retainer.currency, got),
+            Self::Retainer(retainer) => same_currency(&retainer.currency, got),
         }
     }
 }
@@ -199,7 +199,7 @@ pub(super) fn may_take<'f>(
 ) -> Decided<()> {
     let retainers = || {
         found.clone().filter_map(|one| match one {
-            Found::Retainer(_, retainer) => Some(retainer),
+            Found::Retainer(retainer) => Some(retainer),
             Found::Invoice(..) => None,
         })
     };

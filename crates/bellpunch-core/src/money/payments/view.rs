@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Payment, PaymentStatus, Planned, Target, find, refundable, sum};
+use super::{PaymentStatus, Planned, Target, find, refundable, sum};
 use crate::money::{Book, Decided, MoneyRejection, Moved};
 use crate::{Command, CurrencyCode, Draft, Key, Minor, MinorUnits, Timestamp, Version};
 

@@ -20,7 +20,6 @@ use crate::{
     AccountId, CommandSpec, CurrencyCode, Key, Kind, Minor, Record, RecordId, Timestamp, Version,
 };
 
-pub(crate) use consume::give_back;
 pub use consume::{Consume, ConsumptionReply, ConsumptionView, Restore};
 pub use create::Create;
 pub use refund::{RefundRetainer, RefundRetainerReply};

@@ -5,9 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::consume::{find_consumption, view_consumption};
+use super::consume::view_consumption;
 use super::create::ends_later;
-use super::{ConsumptionView, Retainer, RetainerReply, RetainerView, find, put, reply, view};
+use super::{ConsumptionView, RetainerReply, RetainerView, find, put, reply, view};
 use crate::money::{Book, Decided, MoneyRejection, at_version, known_currency, same_currency};
 use crate::tickets::Metadata;
 use crate::{Command, CurrencyCode, Draft, IfVersion, Key, Money, MoneyOrZero, Timestamp};

@@ -124,11 +124,6 @@ impl Template {
         Ok(Self { text: text.to_owned(), parts })
     }
 
-    /// As it was written.
-    pub(super) fn as_str(&self) -> &str {
-        &self.text
-    }
-
     /// Whether its numbers are random.
     pub(super) fn is_random(&self) -> bool {
         self.parts.contains(&Part::Random)
