@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::AccountId;
-use crate::money::{Posting, posting_id};
+use crate::money::Posting;
+use crate::money::ledger::posting_id;
 use crate::trial::{Answer, Call, World, at, count};
 
 const SECOND_NS: u64 = 1_000_000_000;

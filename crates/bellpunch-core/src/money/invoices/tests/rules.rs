@@ -392,7 +392,7 @@ fn a_chain_has_each_document_in_its_place() {
     assert_eq!(shown(&first["chain"], &["counter", "prev_hash"]), json!([1, genesis]));
     assert_eq!(second["chain"]["counter"], 2);
     // The second document names the hash of the first, as anybody can compute it.
-    let frozen = super::super::frozen(&Key::new("i").unwrap(), &world.record(&record("i")));
+    let frozen = super::super::issue::frozen(&Key::new("i").unwrap(), &world.record(&record("i")));
     let form = json!({"counter": 1, "document": frozen, "prev_hash": genesis}).to_string();
     let hash = crate::Digest::new(Sha256::digest(form).into());
     assert_eq!(second["chain"]["prev_hash"], hash.to_string());
