@@ -8,7 +8,7 @@
 //! To refuse what could have been paid is harmless, it costs a retry. To pay twice, to pay out what
 //! is not there, to give a number twice are the mistakes that must not happen. So every rule reads
 //! one state, tests it top to bottom, and writes past the line where it can no longer fail; there
-//! is no other way to a balance than [`Book::post`].
+//! is no other way to a balance than `Book::post`.
 
 pub mod accounts;
 pub mod clients;
