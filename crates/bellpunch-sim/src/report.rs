@@ -211,6 +211,7 @@ pub fn counted(totals: &Totals) -> Vec<(&'static str, u64)> {
         ("histories", counts.histories),
         ("histories decided", counts.decided),
         ("commands sent", counts.sent),
+        ("commands decided", counts.accepted.saturating_add(counts.rejected)),
         ("retries with a key among these", counts.retried),
         ("accepted", counts.accepted),
         ("replayed", counts.replayed),
