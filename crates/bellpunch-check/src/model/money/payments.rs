@@ -265,6 +265,7 @@ impl Book {
 
         // Past here it succeeds.
         self.change_payment(&id, |paid| paid.unapplied -= money.minor);
+        self.note_equals(&id, (&share, &share), ask.at);
         let shown = self.moved_to(&target);
         self.allocate(Source::Payment(id.clone()), target, money.minor);
         self.ledger.move_money(lines, (ask.at, &mut self.turn));
