@@ -294,7 +294,7 @@ impl Book {
             return refuse("allocation_not_found", json!({}));
         }
         ask.fits(self.version("payments", &id))?;
-        let money = money.unwrap_or_else(|| payment.money(standing.0));
+        let money = money.unwrap_or_else(|| payment.money(standing.1));
         money.is_in(&payment.currency)?;
         Self::is_free(standing, money.minor)?;
         let loss = match &target {

@@ -61,6 +61,20 @@ fn a_late_allocation_is_told_as_well() {
 }
 
 #[test]
+fn what_is_unapplied_without_an_amount_is_all_that_is_free() {
+    let mut desk = Desk::usual();
+    desk.invoice("I", 500);
+    desk.paid("P", 500, json!([to_invoice("I", 500)]));
+    let later = json!({ "id": "P", "amount": sar(200), "reason": "x", "settle": "later" });
+    desk.ok("payments.refund", later);
+    let args = json!({ "id": "P", "from": { "invoice": "I" } });
+    let reply = desk.ok("payments.unapply", args.clone());
+    assert_eq!(reply["payment"]["unapplied"], json!(300));
+    let told = desk.no("payments.unapply", args, "exceeds_allocation");
+    assert_eq!((&told["allocated"], &told["free"]), (&json!(200), &json!(0)));
+}
+
+#[test]
 fn m15_m17_a_payment_ends_once() {
     let mut desk = Desk::usual();
     desk.invoice("I", 100_000);
