@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use crate::campaign::{ALL, generate};
+use crate::campaign::{BOTH, MONEY, generate};
 use crate::run::run;
 use crate::trace::Trace;
 
@@ -28,6 +28,8 @@ pub enum Place {
     Executor,
     /// In the production rules, or in what they read through.
     Rules,
+    /// In the production rules of a book.
+    Book,
 }
 
 impl Place {
@@ -38,11 +40,20 @@ impl Place {
             Self::Check => "check",
             Self::Executor => "executor",
             Self::Rules => "rules",
+            Self::Book => "book",
         }
     }
 
     const fn is_planted(self) -> bool {
-        matches!(self, Self::Executor | Self::Rules)
+        matches!(self, Self::Executor | Self::Rules | Self::Book)
+    }
+
+    /// Whose seeds it is hunted with: a book's bug shows in a book.
+    const fn generator(self) -> &'static str {
+        match self {
+            Self::Book => MONEY,
+            Self::Store | Self::Driver | Self::Check | Self::Executor | Self::Rules => BOTH,
+        }
     }
 }
 
@@ -167,7 +178,7 @@ pub fn hunt(bug: &Bug, first_seed: u64) -> Option<Catch> {
     let mut caught = None;
     for number in 1..=SEEDS_MAX {
         let seed = first_seed.saturating_add(number);
-        let mut case = generate(ALL, seed).expect("there are generators");
+        let mut case = generate(bug.place.generator(), seed).expect("there are generators");
         if bug.place.is_planted() {
             assert!(choose(bug), "build with the feature `planted`");
         } else {

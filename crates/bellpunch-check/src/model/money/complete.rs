@@ -255,7 +255,8 @@ impl Book {
         self.keep_external("payments", external_id.as_deref(), &name);
         self.payments.insert(name.clone(), Payment { number, ..payment });
         self.writes("payments", &name);
-        self.note_equals(&name, (&[share.clone()], &[share.clone()]), ask.at);
+        let whole = std::slice::from_ref(&share);
+        self.note_equals(&name, (whole, whole), ask.at);
         self.take_shares(&name, vec![share]);
         self.ledger.move_money(lines, (ask.at, &mut self.turn));
         Ok(vec![("payment", What::Payment(name)), ("invoices", What::All(vec![What::Invoice(id)]))])

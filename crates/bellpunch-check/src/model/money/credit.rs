@@ -135,16 +135,7 @@ impl Book {
             self.receivable(&id, net + tax),
             self.receivable(&id, -excess.max(0)),
         ];
-        // Each payment and each retainer gets back once, however many allocations it had.
-        let mut back: Vec<(What, Line)> = Vec::new();
-        for (age, one, amount) in plan {
-            self.release(age, amount);
-            let (what, line) = self.given_back(&one.source, amount);
-            match back.iter_mut().find(|(known, _)| *known == what) {
-                Some((_, sum)) => sum.change += line.change,
-                None => back.push((what, line)),
-            }
-        }
+        let back = self.give_back(plan);
         moves.extend(back.iter().map(|(_, line)| line.clone()));
         let back = back.into_iter().map(|(what, _)| what);
         let (payments, retainers) = back.partition(|what| matches!(what, What::Payment(_)));
@@ -155,6 +146,21 @@ impl Book {
             ("payments", What::All(payments)),
             ("retainers", What::All(retainers)),
         ])
+    }
+
+    /// Gives allocations back, or parts of them: each payment and each retainer gets back once,
+    /// however many allocations it had.
+    fn give_back(&mut self, plan: Vec<(u64, Allocation, i128)>) -> Vec<(What, Line)> {
+        let mut back: Vec<(What, Line)> = Vec::new();
+        for (age, one, amount) in plan {
+            self.release(age, amount);
+            let (what, line) = self.given_back(&one.source, amount);
+            match back.iter_mut().find(|(known, _)| *known == what) {
+                Some((_, sum)) => sum.change += line.change,
+                None => back.push((what, line)),
+            }
+        }
+        back
     }
 
     /// Which allocations to an invoice are released, newest first, for as much as is wanted.

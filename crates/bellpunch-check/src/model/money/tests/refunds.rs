@@ -106,6 +106,16 @@ fn a_retainer_that_spent_all_is_not_touched_by_what_is_lost() {
 }
 
 #[test]
+fn an_invoice_of_two_allocations_is_shown_once() {
+    let mut desk = Desk::usual();
+    desk.invoice("I", 1_000);
+    desk.paid("P", 500, json!([to_invoice("I", 300), unapplied(200)]));
+    desk.ok("payments.apply", json!({ "id": "P", "to": { "invoice": "I" }, "amount": sar(200) }));
+    let done = desk.ok("payments.refund", refund("P", 500));
+    assert_eq!(done["invoices"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn m34_only_what_was_completed() {
     let mut desk = Desk::usual();
     desk.payment("P", 5, Value::Null);
