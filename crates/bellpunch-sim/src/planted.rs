@@ -139,6 +139,17 @@ pub const BUGS: &[Bug] = &[
     bug("refund_unsummed", Place::Rules, "a charge may be refunded again"),
     bug("window_edge", Place::Rules, "a window still counts at its end"),
     bug("expiry_inclusive", Place::Rules, "valid at the instant of expiry"),
+    bug("account_hold_uncounted", Place::Book, "a debit ignores what is held on the account"),
+    bug("account_hold_forever", Place::Book, "a hold on an account counts after its end"),
+    bug("one_sided", Place::Book, "a credit is told and not posted to its account"),
+    bug("posting_left_out", Place::Book, "of a transfer only the debits are kept as postings"),
+    bug("completed_again", Place::Book, "a payment may be completed again"),
+    bug("set_aside_uncounted", Place::Book, "a refund ignores what pending ones have set aside"),
+    bug("paid_and_voided", Place::Book, "an invoice may be voided that is paid"),
+    bug("accepted_twice", Place::Book, "a job accepts a second proposal"),
+    bug("told_twice", Place::Book, "an event is emitted twice"),
+    bug("number_left_out", Place::Book, "a gapless series leaves a number out"),
+    bug("number_given_twice", Place::Book, "a series gives a number twice"),
 ];
 
 /// How a bug was caught.

@@ -324,6 +324,7 @@ impl Book {
                 | "numbered_documents"
                 | "chains"
                 | "chain_documents"
+                | "chained_documents"
                 | "book"
                 | "journal"
                 | "entries"

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Plot, Tell, rounds, signed};
+use super::{Plot, Tell, rounds};
 use crate::case::{Asked, Case, FaultKind, Instant, MILLI, SECOND, StoreKind};
 use crate::rng::Rng;
 
@@ -280,22 +280,24 @@ fn numbers(plot: &mut Plot) {
 }
 
 fn period(plot: &mut Plot) {
-    plot.settings.nodes = 1;
-    plot.settings.store = StoreKind::Exclusive;
-    plot.given(&[("clients.create", json!({ "id": "C", "scope": "L", "name": "C" }))]);
+    let client = json!({ "id": "C", "scope": "L", "name": "C" });
+    plot.given(&[("clients.create", client)]);
     if let Some(first) = plot.steps.first_mut().and_then(|step| step.commands.first_mut()) {
         // Its month ends a minute after the start.
         first.args["zone"] = json!("-00:01");
     }
-    let far = signed(plot.rng.between(60 * SECOND, 90 * SECOND));
-    plot.fault_by((FaultKind::ClockJump, far), 0, (SECOND, 3 * SECOND));
-    for (round, at) in rounds(8, 400 * MILLI) {
+    let advance = json!({ "name": "INV", "period": "202602", "last": 7 });
+    plot.ask(100 * MILLI, 0, ("series.advance", advance));
+    let turn = 60 * SECOND;
+    for round in 0..12 {
+        let at = plot.about(turn, 20 * MILLI);
         let taken = json!({ "name": "INV", "document": format!("x{round}") });
         plot.crowd(at, (2, None), ("series.next", taken));
         plot.crowd(at, (2, None), ("invoices.create", invoice(&format!("N{round}"), 100)));
     }
-    let advance = json!({ "name": "INV", "period": "202602", "last": 7 });
-    plot.ask(100 * MILLI, 0, ("series.advance", advance));
+    plot.fault(FaultKind::Conflict, 0, (turn.saturating_sub(5 * MILLI), turn));
+    plot.ask(turn.saturating_sub(SECOND), 1, ("invoices.create", invoice("before", 100)));
+    plot.ask(turn.saturating_add(SECOND), 1, ("invoices.create", invoice("after", 100)));
 }
 
 fn proposals(plot: &mut Plot) {
