@@ -446,7 +446,14 @@ impl World {
             Ok(AnyOutcome::Rejected(refusal)) => {
                 self.watch_rejected((node, life), (caller, &partition), refusal);
             }
-            Err(error) => self.watch_error((node, life), (caller, &partition), error.kind()),
+            Err(error) => {
+                // A rule that panics on what the store confirms is contained, and still wrong: the
+                // caller is told an error without effect, which no model would miss.
+                if error.kind() == ErrorKind::Internal && error.to_string().contains(" panicked") {
+                    self.violated("no_panic", format!("request {caller} was told: {error}"));
+                }
+                self.watch_error((node, life), (caller, &partition), error.kind());
+            }
         }
         self.watch.arrivals.remove(&caller);
     }
