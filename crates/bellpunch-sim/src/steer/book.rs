@@ -19,6 +19,8 @@ const PLOTS: &[(&str, Tell)] = &[
     ("numbers of commits that are not taken", numbers),
     ("the turn of a period", period),
     ("one proposal of many", proposals),
+    ("a dispute after spending", spent),
+    ("the turn of a period", period),
     ("a chain that waits for a seal", chain),
     ("a lost reply of money", lost_money),
     ("a crash with money", crash),
@@ -28,7 +30,9 @@ const PLOTS: &[(&str, Tell)] = &[
 #[must_use]
 pub fn book(seed: u64, generator: &str) -> Case {
     let mut case = Plot::new(Rng::of(seed, "book", 0));
-    let place = Rng::of(seed, "plot", 0).place(PLOTS.len());
+    // In turn and not by chance: of a generator in turns of three, every twelfth seed is a plot.
+    let turn = seed.div_euclid(12).checked_rem(PLOTS.len().try_into().unwrap_or(u64::MAX));
+    let place = usize::try_from(turn.unwrap_or_default()).unwrap_or_default();
     if let Some((_, plot)) = PLOTS.get(place) {
         plot(&mut case);
     }
