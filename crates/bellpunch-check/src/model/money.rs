@@ -17,6 +17,7 @@ mod credit;
 mod invoices;
 mod jobs;
 mod ledger;
+mod once;
 mod payments;
 mod refunds;
 mod retainers;
@@ -341,6 +342,7 @@ impl Book {
         self.check_retainers(at)?;
         self.check_invoices()?;
         self.check_payments()?;
+        self.check_once()?;
         self.check_jobs()
     }
 }

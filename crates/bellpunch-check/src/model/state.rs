@@ -44,7 +44,7 @@ pub struct State {
     uploads: Uploads,
     currencies: Currencies,
     outcomes: Outcomes,
-    book: Book,
+    pub(super) book: Book,
 }
 
 impl State {

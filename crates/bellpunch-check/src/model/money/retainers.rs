@@ -41,6 +41,10 @@ pub(super) struct Retainer {
     pub(super) paid_back: i128,
     /// Of lost disputes, what was not there any more.
     pub(super) losses: i128,
+    /// Its balance and its minimum after each command.
+    pub(super) stands: Vec<(i128, i128)>,
+    /// How often a low balance was told.
+    pub(super) told: usize,
 }
 
 /// What was taken from a retainer, at once.
@@ -129,6 +133,8 @@ impl Book {
         let minimum = retainer.minimum;
         let fires = 0 < minimum && minimum_before < before && balance <= minimum;
         retainer.armed = 0 < minimum && minimum < balance;
+        retainer.stands.push((balance, minimum));
+        retainer.told += usize::from(fires);
         let top_up = retainer.top_up.clone();
         if fires {
             let data = json!({
@@ -188,6 +194,8 @@ impl Book {
             cash: initial,
             paid_back: 0,
             losses: 0,
+            stands: vec![(initial, minimum)],
+            told: 0,
         };
         self.retainers.insert(id.clone(), retainer);
         self.writes("retainers", &id);

@@ -1,6 +1,9 @@
 //! Long sequences at random, so that what is counted in two ways is counted often.
 
 use super::*;
+use crate::model::money::Book;
+use crate::model::money::ledger::{line as line_of, system};
+use crate::model::money::value::Turn;
 
 /// A sequence of numbers from a seed.
 struct Luck(u64);
@@ -78,6 +81,32 @@ fn asked(luck: &mut Luck) -> (&'static str, Value) {
         14 => ("retainers.restore", json!({ "consumption": format!("n{}", luck.below(300)) })),
         _ => ("invoices.write_off", json!({ "id": luck.name("I"), "reason": "x" })),
     }
+}
+
+#[test]
+fn what_happens_twice_is_seen() {
+    let mut desk = Desk::usual();
+    desk.retainer("R", 500, json!({ "minimum_balance": sar(200) }));
+    desk.paid("P", 100, json!([unapplied(100)]));
+    desk.ok("retainers.consume", of("R", 400));
+    let told = |change: fn(&mut Book)| {
+        let mut state = desk.state.clone();
+        change(&mut state.book);
+        state.check(desk.at).unwrap_err()
+    };
+    let twice = told(|book| book.retainers.get_mut("R").unwrap().told += 1);
+    assert_eq!(twice, "V11: retainer R: 2 told, of 1 falls");
+    let untold = told(|book| book.retainers.get_mut("R").unwrap().told = 0);
+    assert_eq!(untold, "V11: retainer R: 0 told, of 1 falls");
+    // As if it had come twice, and what it brought were somebody's.
+    let again = told(|book| book.retainers.get_mut("R").unwrap().stands.push((7, 0)));
+    assert_eq!(again, "V11: retainer R: its balance changed unseen");
+    let cash = told(|book| {
+        let lines = [("sys:cash", -100), ("sys:revenue", 100)];
+        let lines = lines.map(|(name, change)| line_of(&system(name, "SAR"), change));
+        book.ledger.move_money(lines.to_vec(), (0, &mut Turn::default()));
+    });
+    assert_eq!(cash, "V7: sys:cash:SAR: -700, and -600 by what came");
 }
 
 #[test]
