@@ -243,7 +243,35 @@ async fn every_collection_of_money_asks_for_a_key() {
     let define = json!({"code": "PTS", "scale": 0});
     let bare = server.post("/v1/book/currencies/define", &define).await;
     assert_eq!(bare.refusal(), (400, "idempotency_key_required".to_owned()));
-    assert_eq!(keyed(&server, "k", "currencies/define", &define).await.status, 200);
+    assert_eq!(keyed(&server, "k", "currencies/define", &define).await.status, 201);
+}
+
+#[tokio::test]
+async fn currencies_of_the_book_are_listed() {
+    let server = Server::start().await;
+    let listed = async |query: &str| {
+        let page = server.get(&format!("/v1/book/currencies{query}")).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        page.json()
+    };
+    assert_eq!(listed("").await["currencies"], json!([]));
+    for (seq, code) in [(1, "PTS"), (2, "KM"), (3, "PTX")] {
+        let define = json!({"code": code, "scale": 3});
+        let made = keyed(&server, code, "currencies/define", &define).await;
+        let location = format!("/v1/book/currencies/{code}");
+        assert_eq!((made.status, made.header("location")), (201, Some(location.as_str())));
+        assert_eq!(made.json()["seq"], seq);
+    }
+    let shown = |code: &str| json!({"id": code, "scale": 3, "version": 1});
+    let read = server.get("/v1/book/currencies/KM").await.json();
+    assert_eq!(read["currency"], shown("KM"));
+    let page = listed("?limit=2").await;
+    assert_eq!(page["currencies"], json!([shown("KM"), shown("PTS")]));
+    let rest = listed(&format!("?after={}", page["next"].as_str().unwrap())).await;
+    assert_eq!((&rest["currencies"], &rest["next"]), (&json!([shown("PTX")]), &Value::Null));
+    assert_eq!(listed("?prefix=PT").await["currencies"], json!([shown("PTS"), shown("PTX")]));
+    let iso = server.get("/v1/book/currencies/SAR").await;
+    assert_eq!(iso.refusal(), (404, "currency_not_found".to_owned()));
 }
 
 #[tokio::test]
