@@ -257,13 +257,14 @@ fn of_chain(book: &Book, chain: &Stored) -> Option<Vec<Finding>> {
         findings.extend(same(CHAIN, one, (format!("{counter:016}").as_str(), place)));
         // Only the last one may wait for its seal.
         findings.extend(same(CHAIN, one, (hash, one.text("prev_hash"))));
+        if auto {
+            let sealed = (name, place.parse().ok()?, one);
+            findings.extend(seals::check(book, CHAIN, sealed, hash.unwrap_or_default()));
+        }
         hash = one.text("hash");
         document = one.text("document");
         let sealed = (!auto || hash.is_some(), "a seal of its own");
         findings.extend(holds(CHAIN, one, sealed));
-        if auto {
-            findings.extend(seals::check(book, CHAIN, (name, place.parse().ok()?, one)));
-        }
     }
     findings.extend(same(CHAIN, chain, (counter, last)));
     let head = if last == 0 { chain.text("head").or(hash) } else { chain.text("head") };

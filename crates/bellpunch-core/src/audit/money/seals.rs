@@ -10,22 +10,23 @@ use super::numbers::NUMBERED;
 use crate::Digest;
 use crate::audit::{Book, Finding, Stored, finding};
 
-/// What is told of a seal that is not right, under this check.
+/// What is told of a seal that is not right, under this check. `before`: the hash of the document
+/// before. Where that and what this document carries differ, the difference itself is told elsewhere.
 pub(super) fn check(
     book: &Book,
     check: &'static str,
     (chain, counter, sealed): (&str, u64, &Stored),
+    before: &str,
 ) -> Option<Finding> {
     let found = sealed.text("hash")?;
-    let previous = sealed.text("prev_hash")?;
-    let place = json!({ "chain": chain, "counter": counter, "prev_hash": previous });
-    let hash = |document: Value| {
-        let form = json!({ "counter": counter, "document": document, "prev_hash": previous });
-        Digest::new(Sha256::digest(form.to_string()).into()).to_string()
-    };
-    let forms: Option<Vec<Value>> = forms(book, &place, sealed);
-    // `None`: a client that was changed since.
-    let hashes: Vec<String> = forms?.into_iter().map(hash).collect();
+    let mut hashes = Vec::new();
+    for previous in [sealed.text("prev_hash")?, before] {
+        let place = json!({ "chain": chain, "counter": counter, "prev_hash": previous });
+        for document in forms(book, &place, sealed)? {
+            let form = json!({ "counter": counter, "document": document, "prev_hash": previous });
+            hashes.push(Digest::new(Sha256::digest(form.to_string()).into()).to_string());
+        }
+    }
     if hashes.iter().any(|hash| hash == found) {
         return None;
     }
@@ -33,6 +34,7 @@ pub(super) fn check(
 }
 
 /// What may have been hashed: each document of this id and number, and one that is kept elsewhere.
+/// `None`: a client that was changed since.
 fn forms(book: &Book, place: &Value, sealed: &Stored) -> Option<Vec<Value>> {
     let (id, number) = (sealed.text("document")?, sealed.text("number")?);
     let mut forms = Vec::new();
