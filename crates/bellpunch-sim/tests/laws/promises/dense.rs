@@ -30,10 +30,8 @@ fn some(dice: &mut Dice) -> Command {
 
 /// The numbers that commands were told that they gave, in their order.
 fn given(commands: &[Command], told: &Told) -> Vec<String> {
-    let replies: Vec<&Value> = match &told.body {
-        Value::Array(replies) => replies.iter().collect(),
-        one => vec![one],
-    };
+    let replies = told.body.as_array().map(Vec::as_slice);
+    let replies = replies.unwrap_or_else(|| std::slice::from_ref(&told.body));
     let number = |((cmd, _), reply): (&Command, &Value)| match *cmd {
         "payments.create" => Some(reply["payment"]["number"].as_str().unwrap().to_owned()),
         "series.next" => Some(reply["number"]["number"].as_str().unwrap().to_owned()),
