@@ -63,7 +63,7 @@ pub(crate) fn planted(cargo: &str, arguments: &[String]) -> ExitCode {
 /// What every change must pass: new seeds, some of them twice, and all kept cases.
 pub(crate) fn lane(cargo: &str) -> ExitCode {
     let seed = first_seed();
-    let arguments = ["--seeds", CHANGE, "--seed", &seed, "--twice", TWICE, "--generator", "both"];
+    let arguments = ["--seeds", CHANGE, "--seed", &seed, "--twice", TWICE, "--generator", "all"];
     simulate(cargo, &arguments.map(str::to_owned))
 }
 

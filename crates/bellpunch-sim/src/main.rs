@@ -336,7 +336,7 @@ impl Tool {
         if 0 < more {
             let _ = writeln!(text, "and {more} more seeds");
         }
-        let missing = totals.missing();
+        let missing = totals.missing(&self.args.generator);
         let well = self.planted.is_empty() && self.args.defect.is_empty();
         let lacks = well && SITUATIONS_FROM <= totals.seeds && !missing.is_empty();
         if lacks {

@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 
-use crate::campaign::{ALL, generate};
+use crate::campaign::{BOTH, MONEY, generate};
 use crate::run::run;
 use crate::trace::Trace;
 
@@ -28,6 +28,8 @@ pub enum Place {
     Executor,
     /// In the production rules, or in what they read through.
     Rules,
+    /// In the production rules of a book.
+    Book,
 }
 
 impl Place {
@@ -38,11 +40,20 @@ impl Place {
             Self::Check => "check",
             Self::Executor => "executor",
             Self::Rules => "rules",
+            Self::Book => "book",
         }
     }
 
     const fn is_planted(self) -> bool {
-        matches!(self, Self::Executor | Self::Rules)
+        matches!(self, Self::Executor | Self::Rules | Self::Book)
+    }
+
+    /// Whose seeds it is hunted with: a book's bug shows in a book.
+    const fn generator(self) -> &'static str {
+        match self {
+            Self::Book => MONEY,
+            Self::Store | Self::Driver | Self::Check | Self::Executor | Self::Rules => BOTH,
+        }
     }
 }
 
@@ -128,6 +139,17 @@ pub const BUGS: &[Bug] = &[
     bug("refund_unsummed", Place::Rules, "a charge may be refunded again"),
     bug("window_edge", Place::Rules, "a window still counts at its end"),
     bug("expiry_inclusive", Place::Rules, "valid at the instant of expiry"),
+    bug("account_hold_uncounted", Place::Book, "a debit ignores what is held on the account"),
+    bug("account_hold_forever", Place::Book, "a hold on an account counts after its end"),
+    bug("one_sided", Place::Book, "a credit is told and not posted to its account"),
+    bug("posting_left_out", Place::Book, "of a transfer only the debits are kept as postings"),
+    bug("completed_again", Place::Book, "a payment may be completed again"),
+    bug("set_aside_uncounted", Place::Book, "a refund ignores what pending ones have set aside"),
+    bug("paid_and_voided", Place::Book, "an invoice may be voided that is paid"),
+    bug("accepted_twice", Place::Book, "a job accepts a second proposal"),
+    bug("told_twice", Place::Book, "an event is emitted twice"),
+    bug("number_left_out", Place::Book, "a gapless series leaves a number out"),
+    bug("number_given_twice", Place::Book, "a series gives a number twice"),
 ];
 
 /// How a bug was caught.
@@ -167,7 +189,7 @@ pub fn hunt(bug: &Bug, first_seed: u64) -> Option<Catch> {
     let mut caught = None;
     for number in 1..=SEEDS_MAX {
         let seed = first_seed.saturating_add(number);
-        let mut case = generate(ALL, seed).expect("there are generators");
+        let mut case = generate(bug.place.generator(), seed).expect("there are generators");
         if bug.place.is_planted() {
             assert!(choose(bug), "build with the feature `planted`");
         } else {

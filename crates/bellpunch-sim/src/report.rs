@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::campaign::{Failure, Totals};
 use crate::case::{Case, Episode, Instant, MICRO, SECOND};
 use crate::run::Report;
-use crate::situations::{GROUPS, required};
+use crate::situations::{About, GROUPS, required};
 
 /// Lines of a story, at most: the beginning and the end of a longer one.
 const STORY_MAX: usize = 60;
@@ -189,7 +189,7 @@ fn story(report: &Report) -> Vec<String> {
 /// All situations that were reached, or have to be, by group.
 fn grouped_situations(totals: &Totals) -> Vec<(&'static str, Vec<(String, u64)>)> {
     let mut all = totals.situations.clone();
-    for name in required() {
+    for name in required(About::All) {
         all.entry(name.to_owned()).or_default();
     }
     let mut groups = Vec::new();
@@ -211,6 +211,7 @@ pub fn counted(totals: &Totals) -> Vec<(&'static str, u64)> {
         ("histories", counts.histories),
         ("histories decided", counts.decided),
         ("commands sent", counts.sent),
+        ("commands decided", counts.accepted.saturating_add(counts.rejected)),
         ("retries with a key among these", counts.retried),
         ("accepted", counts.accepted),
         ("replayed", counts.replayed),
@@ -285,7 +286,7 @@ pub fn page(totals: &Totals, facts: &Facts) -> String {
     let Facts { date, commit, first, generator, took, threads, cores } = facts;
     let last = first.wrapping_add(totals.seeds.saturating_sub(1));
     let mut text = format!("# Campaign of {date}\n\n");
-    let missing = totals.missing();
+    let missing = totals.missing(generator);
     let verdict = match (totals.failed, missing.is_empty()) {
         (0, true) => "**PASS**: no rule was broken, and every required situation was reached.",
         (0, false) => "**FAIL**: no rule was broken, but situations were missing.",

@@ -5,6 +5,9 @@
 //!
 //! Invariant: the same seed gives the same case.
 
+#[expect(clippy::indexing_slicing, reason = "a field of a JSON object is made by writing to it")]
+mod book;
+
 use serde_json::{Value, json};
 
 use crate::case::{
@@ -13,6 +16,8 @@ use crate::case::{
 };
 use crate::rng::Rng;
 use crate::workload::instant;
+
+pub use book::book;
 
 /// A case that is being built.
 struct Plot {

@@ -6,6 +6,8 @@
 //! Invariant: to watch changes nothing. No event depends on what is remembered here, except the end
 //! of a world in which one deadline is missed again and again.
 
+mod book;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -110,6 +112,10 @@ pub(crate) struct Watch {
     exhausted: BTreeMap<(Partition, String), Timestamp>,
     /// The outages in which a node has decided without the store.
     degraded: BTreeMap<usize, BTreeSet<usize>>,
+    /// Numbers of commits that were not taken, and the documents that were to have them.
+    lost_numbers: BTreeMap<(Partition, String), String>,
+    /// The period of the last number of each series and scope.
+    periods: BTreeMap<(Partition, String), String>,
 }
 
 /// One reply of a batch.
@@ -316,6 +322,7 @@ impl World {
                 lane.conflicts = lane.conflicts.saturating_add(1);
                 lane.accepted_then.extend(keys_of(&commit).map(|(key, _)| key.to_owned()));
                 lane.flight = None;
+                self.watch_numbers_lost(&commit);
             }
             "too late" => {
                 lane.flight = None;
@@ -439,7 +446,14 @@ impl World {
             Ok(AnyOutcome::Rejected(refusal)) => {
                 self.watch_rejected((node, life), (caller, &partition), refusal);
             }
-            Err(error) => self.watch_error((node, life), (caller, &partition), error.kind()),
+            Err(error) => {
+                // A rule that panics on what the store confirms is contained, and still wrong: the
+                // caller is told an error without effect, which no model would miss.
+                if error.kind() == ErrorKind::Internal && error.to_string().contains(" panicked") {
+                    self.violated("no_panic", format!("request {caller} was told: {error}"));
+                }
+                self.watch_error((node, life), (caller, &partition), error.kind());
+            }
         }
         self.watch.arrivals.remove(&caller);
     }
@@ -520,6 +534,7 @@ impl World {
         receipt: &AnyReceipt,
     ) {
         let Some(intent) = self.intent_of(caller).cloned() else { return };
+        self.watch_book_accepted(&intent.commands, receipt);
         if receipt.replayed {
             if let Some(key) = &intent.key {
                 self.watch_replayed((node, life), partition, key);
@@ -604,6 +619,7 @@ impl World {
             return;
         }
         let code = refusal.rejection.code;
+        self.watch_book_rejected(&intent.commands, (code, &refusal.rejection.data));
         self.watch_raised((node, caller), refusal.at);
         if let Some(key) = &intent.key
             && code != "idempotency_key_reused"
@@ -758,11 +774,13 @@ impl World {
             CommitResult::Committed { .. } if applied => {
                 if 1 < times {
                     self.reached("unknown_absent");
+                    self.watch_known(commit);
                 }
                 self.watch_applied((node, life), commit, sent);
             }
             CommitResult::Committed { .. } if 1 < times && !commit.writes.is_empty() => {
                 self.reached("unknown_applied");
+                self.watch_known(commit);
             }
             CommitResult::Conflict { .. } => self.watch_conflict(node, commit, sent),
             CommitResult::TooLate { .. } => {
@@ -816,6 +834,7 @@ impl World {
             self.reached("two_nodes_apart");
         }
         self.watch.authors.push((node, life));
+        self.watch_numbers(commit);
         for write in &commit.writes {
             let turns = self.watch.turns.entry((partition.clone(), write.key.clone())).or_default();
             turns.push(node);
@@ -840,6 +859,13 @@ impl World {
             if before && just_after {
                 self.reached("key_at_retention");
             }
+        }
+    }
+
+    /// It turned out what became of a commit whose fate nobody knew.
+    fn watch_known(&mut self, commit: &Commit) {
+        if book::enters(commit) {
+            self.reached("money_unknown");
         }
     }
 
@@ -881,6 +907,13 @@ impl World {
 
     /// The fate of a commit was asked for, and the store says what it knows.
     pub(crate) fn watch_fate(&mut self, at: (usize, u64), id: CommitId, fate: Resolution) {
+        if matches!(fate, Resolution::Applied | Resolution::NotApplied) {
+            let mut flights = self.watch.lanes.values().filter_map(|lane| lane.flight.as_ref());
+            let commit = flights.find(|(commit, _)| commit.id == id);
+            if let Some(commit) = commit.map(|(commit, _)| Arc::clone(commit)) {
+                self.watch_known(&commit);
+            }
+        }
         match fate {
             Resolution::Applied => self.reached("unknown_applied"),
             Resolution::NotApplied => self.reached("unknown_absent"),
@@ -906,6 +939,9 @@ impl World {
                 reached.push("crash_before_commit");
             } else if call.items.iter().any(landed) {
                 reached.push("crash_after_commit");
+            }
+            if call.items.iter().any(|item| book::enters(&item.commit)) {
+                reached.push("crash_with_money");
             }
         }
         for situation in reached {

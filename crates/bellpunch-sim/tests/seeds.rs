@@ -124,8 +124,10 @@ fn a_check_that_is_wrong_on_purpose_fails() {
 
 #[test]
 fn generators_take_turns() {
-    let names = campaign::generators().take(2);
-    let turns = (0..4).map(|seed| campaign::generate(campaign::ALL, seed).unwrap().generator);
-    let names: Vec<&str> = names.collect();
-    assert_eq!(turns.collect::<Vec<_>>(), [names.clone(), names].concat());
+    for (all, count) in [(campaign::ALL, 3), (campaign::BOTH, 2)] {
+        let names: Vec<&str> = campaign::generators().take(count).collect();
+        let seeds = (0..).take(count * 2);
+        let turns = seeds.map(|seed| campaign::generate(all, seed).unwrap().generator);
+        assert_eq!(turns.collect::<Vec<_>>(), [names.clone(), names].concat());
+    }
 }

@@ -325,6 +325,7 @@ impl Book {
                 | "numbered_documents"
                 | "chains"
                 | "chain_documents"
+                | "chained_documents"
                 | "book"
                 | "journal"
                 | "entries"

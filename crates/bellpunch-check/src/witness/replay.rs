@@ -19,7 +19,7 @@ use crate::model::{Call, Verdict};
 
 pub(super) const RULE: &str = "witness.reply";
 /// How often the state as a whole is tested, at most.
-pub(super) const CHECKS_MAX: usize = 256;
+pub(super) const CHECKS_MAX: usize = 512;
 const NONE: &Value = &Value::Null;
 
 /// How a replay ended.

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::{EXCUSED, required};
+use super::{About, EXCUSED, required};
 
 /// The names of the table of situations.
 const TABLE: &str = "
@@ -19,14 +19,26 @@ const TABLE: &str = "
     last_unit limit_lowered one_limit_of_many evict_pressure revoke_vs_use hold_expiry_vs_capture
     upload_vs_complete
     over_refund over_pay number_after_abort period_rollover void_vs_pay two_accepts
+    overdraft_refused completed_twice equal_payments diverted credit_gives_back minimum_crossed
+    closing_refuses refund_failed lost_after_spending hold_too_late reversed_twice ticket_paid
+    number_voided chain_waits money_replayed money_unknown crash_with_money
 ";
 
 #[test]
 fn each_situation_is_required_or_excused() {
     let table: BTreeSet<&str> = TABLE.split_whitespace().collect();
     let excused = EXCUSED.iter().map(|(name, _)| *name);
-    let all: Vec<&str> = required().chain(excused).collect();
+    let all: Vec<&str> = required(About::All).chain(excused).collect();
     let names: BTreeSet<&str> = all.iter().copied().collect();
     assert_eq!(names, table);
     assert_eq!(all.len(), names.len(), "none is named twice");
+}
+
+#[test]
+fn a_generator_requires_what_it_is_about() {
+    let of = |about| required(about).collect::<BTreeSet<&str>>();
+    let (money, others) = (of(About::Money), of(About::Others));
+    assert!(money.contains("over_pay") && !others.contains("over_pay"));
+    assert!(others.contains("last_unit") && !money.contains("last_unit"));
+    assert_eq!(money.union(&others).copied().collect::<BTreeSet<_>>(), of(About::All));
 }

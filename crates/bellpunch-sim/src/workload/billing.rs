@@ -66,6 +66,15 @@ pub(super) fn first(rng: &mut Rng) -> Vec<Asked> {
         all.push(asked("invoices.create", args));
     }
     all.push(asked("jobs.create", json!({ "id": "J0", "owner": "o" })));
+    if rng.chance(300) {
+        let seal = *rng.pick(&["caller", "auto"]);
+        let chain = json!({ "name": "Z", "genesis_hash": "00".repeat(32), "seal": seal });
+        all.push(asked("chains.define", chain));
+        let args = json!({ "name": "FIN", "template": "FIN-{YYYY}{MM}{DD}-{N:1}",
+                           "class": "gapless", "zone": "Asia/Riyadh", "chain": "Z",
+                           "overflow": rng.pick(&["widen", "refuse"]) });
+        all.push(asked("series.define", args));
+    }
     all
 }
 
@@ -165,6 +174,9 @@ fn of_invoice(rng: &mut Rng) -> Asked {
             if rng.chance(600) {
                 args["issue"] = json!(true);
             }
+            if rng.chance(250) {
+                args["series"] = json!("FIN");
+            }
             asked("invoices.create", args)
         }
         3 => asked("invoices.issue", json!({ "id": id })),
@@ -184,7 +196,14 @@ fn of_invoice(rng: &mut Rng) -> Asked {
         }
         12 => asked("invoices.write_off", json!({ "id": id, "reason": "gone" })),
         13 => asked("invoices.reinstate", json!({ "id": id })),
-        14 => asked("invoices.discard", json!({ "id": id })),
+        14 => {
+            if rng.chance(500) {
+                return asked("invoices.discard", json!({ "id": id }));
+            }
+            let mut args = invoice(&id, client(rng), rng);
+            args["if_version"] = json!(rng.between(1, 3));
+            asked("invoices.update", args)
+        }
         _ => asked("invoices.read", json!({ "id": id })),
     }
 }
@@ -282,7 +301,17 @@ fn of_return(rng: &mut Rng) -> Asked {
 
 fn of_number(rng: &mut Rng) -> Asked {
     let id = client(rng);
-    match rng.below(5) {
+    match rng.below(7) {
+        5 => {
+            let hash = format!("{:02x}", rng.below(3)).repeat(32);
+            asked("chains.seal", json!({ "document": named("I", rng), "hash": hash }))
+        }
+        6 => {
+            let period = *rng.pick(&["202603", "202602", "202604"]);
+            let args = json!({ "name": rng.pick(&["INV", "CRN"]), "period": period,
+                               "last": rng.between(1, 20) });
+            asked("series.advance", args)
+        }
         0 | 1 => {
             let args = json!({ "name": "INV", "document": format!("x{}", rng.below(5)) });
             asked("series.next", args)

@@ -218,7 +218,14 @@ impl Book {
             Target::Retainer(id) => {
                 self.release(part.age, part.amount);
                 let lost = part.amount - part.covered;
-                self.change_retainer(id, |retainer| retainer.losses += lost);
+                if part.covered == 0 {
+                    // Nothing of the retainer moves: what it had spent is the firm's loss alone.
+                    if let Some(retainer) = self.retainers.get_mut(id) {
+                        retainer.losses += lost;
+                    }
+                } else {
+                    self.change_retainer(id, |retainer| retainer.losses += lost);
+                }
                 let place = self.retainer_place(id);
                 let losses = system("sys:dispute_losses", &place.1);
                 vec![line(&place, -part.covered), line(&losses, -lost)]
@@ -268,7 +275,7 @@ impl Book {
 
     /// Refuses an amount of which less is free at a target.
     pub(super) fn is_free((all, free): (i128, i128), amount: i128) -> Result<(), Refusal> {
-        if amount <= free {
+        if 0 < amount && amount <= free {
             return Ok(());
         }
         let data = json!({ "allocated": number(all), "free": number(free) });

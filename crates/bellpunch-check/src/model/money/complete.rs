@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Book;
 use super::budget::{Share, Source, Target};
-use super::invoices::Stage;
+use super::invoices::{EQUALS_MAX, Equal, Stage};
 use super::ledger::{Line, line, system};
 use super::payments::{Payment, Status, few, sums_up};
 use super::value::{Ask, Money, Shown, What, number};
@@ -76,7 +76,8 @@ impl Book {
             paid.external_id = external_id.or_else(|| paid.external_id.take());
             paid.unapplied = unapplied;
         });
-        let shown = self.take_shares(&id, taken, ask.at);
+        self.note_equals(&id, (&listed, &taken), ask.at);
+        let shown = self.take_shares(&id, taken);
         self.ledger.move_money(lines, (ask.at, &mut self.turn));
         let mut reply = vec![("payment", What::Payment(id))];
         if diverted.is_empty() {
@@ -88,19 +89,11 @@ impl Book {
     }
 
     /// Allocates what targets take; gives what there is to show of them.
-    pub(super) fn take_shares(
-        &mut self,
-        id: &str,
-        taken: Vec<Share>,
-        at: Nanos,
-    ) -> Vec<(&'static str, What)> {
+    fn take_shares(&mut self, id: &str, taken: Vec<Share>) -> Vec<(&'static str, What)> {
         let (mut invoices, mut retainers) = (Vec::new(), Vec::new());
         for share in taken {
             match &share.target {
-                Target::Invoice(invoice) => {
-                    self.warn_of_duplicate((id, invoice), share.money.minor, at);
-                    invoices.push(What::Invoice(invoice.clone()));
-                }
+                Target::Invoice(invoice) => invoices.push(What::Invoice(invoice.clone())),
                 Target::Retainer(retainer) => {
                     self.change_retainer(retainer, |_| ());
                     retainers.push(What::Retainer(retainer.clone()));
@@ -112,19 +105,33 @@ impl Book {
         vec![("invoices", What::All(invoices)), ("retainers", What::All(retainers))]
     }
 
-    /// Another payment of the same amount for the same invoice, a short while ago.
-    fn warn_of_duplicate(&mut self, (id, invoice): (&str, &str), amount: i128, at: Nanos) {
-        let target = Target::Invoice(invoice.to_owned());
-        let other = self.allocations_to(&target).rev().find_map(|one| {
-            let Source::Payment(other) = &one.source else { return None };
-            let paid = self.payments.get(other)?;
-            let is_close = at < paid.at + self.settings.duplicate_window;
-            (other != id && one.amount == amount && is_close).then(|| other.clone())
-        });
-        if let Some(other) = other {
-            let data = json!({ "invoice": invoice, "payment": id, "earlier": other,
-                               "amount": number(amount) });
-            self.event("possible_duplicate_payment", data);
+    /// Tells of another payment that was to bring as much to the same invoice a short while ago,
+    /// and remembers this one of each that took anything of it.
+    pub(super) fn note_equals(
+        &mut self,
+        id: &str,
+        (listed, taken): (&[Share], &[Share]),
+        at: Nanos,
+    ) {
+        let window = self.settings.duplicate_window;
+        for share in listed {
+            let Target::Invoice(name) = &share.target else { continue };
+            let Some(invoice) = self.invoices.get_mut(name) else { continue };
+            invoice.equals.retain(|one| at < one.at + window);
+            let amount = share.money.minor;
+            let others = invoice.equals.iter().rev();
+            let other = { others }.find(|one| one.payment != id && one.amount == amount);
+            let other = other.map(|other| other.payment.clone());
+            if taken.iter().any(|took| took.target == share.target) {
+                invoice.equals.push(Equal { payment: id.to_owned(), amount, at });
+                let beyond = invoice.equals.len().saturating_sub(EQUALS_MAX);
+                invoice.equals.drain(..beyond);
+            }
+            if let Some(other) = other {
+                let data = json!({ "invoice": name, "payment": id, "earlier": other,
+                                   "amount": number(amount) });
+                self.event("possible_duplicate_payment", data);
+            }
         }
     }
 
@@ -248,7 +255,9 @@ impl Book {
         self.keep_external("payments", external_id.as_deref(), &name);
         self.payments.insert(name.clone(), Payment { number, ..payment });
         self.writes("payments", &name);
-        self.take_shares(&name, vec![share], ask.at);
+        let whole = std::slice::from_ref(&share);
+        self.note_equals(&name, (whole, whole), ask.at);
+        self.take_shares(&name, vec![share]);
         self.ledger.move_money(lines, (ask.at, &mut self.turn));
         Ok(vec![("payment", What::Payment(name)), ("invoices", What::All(vec![What::Invoice(id)]))])
     }

@@ -135,20 +135,32 @@ impl Book {
             self.receivable(&id, net + tax),
             self.receivable(&id, -excess.max(0)),
         ];
-        let mut payments = Vec::new();
-        for (age, one, amount) in plan {
-            self.release(age, amount);
-            moves.push(self.given_back(&one.source, amount));
-            if let Source::Payment(payment) = one.source {
-                payments.push(What::Payment(payment));
-            }
-        }
+        let back = self.give_back(plan);
+        moves.extend(back.iter().map(|(_, line)| line.clone()));
+        let back = back.into_iter().map(|(what, _)| what);
+        let (payments, retainers) = back.partition(|what| matches!(what, What::Payment(_)));
         self.ledger.move_money(moves, (at, &mut self.turn));
         Ok(vec![
             ("credit_note", What::CreditNote(name)),
             ("invoice", What::Invoice(id)),
             ("payments", What::All(payments)),
+            ("retainers", What::All(retainers)),
         ])
+    }
+
+    /// Gives allocations back, or parts of them: each payment and each retainer gets back once,
+    /// however many allocations it had.
+    fn give_back(&mut self, plan: Vec<(u64, Allocation, i128)>) -> Vec<(What, Line)> {
+        let mut back: Vec<(What, Line)> = Vec::new();
+        for (age, one, amount) in plan {
+            self.release(age, amount);
+            let (what, line) = self.given_back(&one.source, amount);
+            match back.iter_mut().find(|(known, _)| *known == what) {
+                Some((_, sum)) => sum.change += line.change,
+                None => back.push((what, line)),
+            }
+        }
+        back
     }
 
     /// Which allocations to an invoice are released, newest first, for as much as is wanted.
@@ -176,20 +188,21 @@ impl Book {
         }
     }
 
-    /// Money that was allocated goes back where it was before.
-    fn given_back(&mut self, source: &Source, amount: i128) -> Line {
+    /// Money that was allocated goes back where it was before; gives what that is.
+    fn given_back(&mut self, source: &Source, amount: i128) -> (What, Line) {
         match source {
             Source::Payment(id) => {
                 self.change_payment(id, |paid| paid.unapplied += amount);
                 let place = self.payments.get(id).map(super::payments::Payment::unapplied_place);
-                line(&place.unwrap_or_default(), amount)
+                (What::Payment(id.clone()), line(&place.unwrap_or_default(), amount))
             }
             Source::Consumption(name) => {
                 let retainer = self.consumptions.get(name).map(|one| one.retainer.clone());
                 let retainer = retainer.unwrap_or_default();
                 self.change_retainer(&retainer, |_| ());
                 self.restore_consumption(name, amount);
-                line(&self.retainer_place(&retainer), amount)
+                let line = line(&self.retainer_place(&retainer), amount);
+                (What::Retainer(retainer), line)
             }
         }
     }

@@ -55,6 +55,19 @@ pub(super) struct Invoice {
     pub(super) written_off: i128,
     /// Credited, by rate, without tax.
     pub(super) credited_nets: BTreeMap<i128, i128>,
+    /// The last payments that were to bring something, the oldest first.
+    pub(super) equals: Vec<Equal>,
+}
+
+/// How many of these an invoice remembers.
+pub(super) const EQUALS_MAX: usize = 40;
+
+/// A payment that brought something to an invoice, and how much it was to bring.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Equal {
+    pub(super) payment: String,
+    pub(super) amount: i128,
+    pub(super) at: Nanos,
 }
 
 impl Invoice {
@@ -244,6 +257,7 @@ impl Book {
             credited: 0,
             written_off: 0,
             credited_nets: BTreeMap::new(),
+            equals: Vec::new(),
         };
         if issue {
             self.issue((&id, &mut invoice), ask)?;

@@ -265,6 +265,7 @@ impl Book {
 
         // Past here it succeeds.
         self.change_payment(&id, |paid| paid.unapplied -= money.minor);
+        self.note_equals(&id, (&share, &share), ask.at);
         let shown = self.moved_to(&target);
         self.allocate(Source::Payment(id.clone()), target, money.minor);
         self.ledger.move_money(lines, (ask.at, &mut self.turn));
@@ -293,7 +294,7 @@ impl Book {
             return refuse("allocation_not_found", json!({}));
         }
         ask.fits(self.version("payments", &id))?;
-        let money = money.unwrap_or_else(|| payment.money(standing.0));
+        let money = money.unwrap_or_else(|| payment.money(standing.1));
         money.is_in(&payment.currency)?;
         Self::is_free(standing, money.minor)?;
         let loss = match &target {

@@ -364,10 +364,14 @@ impl Book {
         shown.push(("payment", What::Payment(payment.clone())));
         let (mut invoices, mut retainers) = (Vec::new(), Vec::new());
         for part in &refund.parts {
-            match &part.target {
-                Target::Invoice(id) => invoices.push(What::Invoice(id.clone())),
-                Target::Retainer(id) => retainers.push(What::Retainer(id.clone())),
-                Target::Unapplied => {}
+            // Each once, however many of its allocations are taken back.
+            let (all, what) = match &part.target {
+                Target::Invoice(id) => (&mut invoices, What::Invoice(id.clone())),
+                Target::Retainer(id) => (&mut retainers, What::Retainer(id.clone())),
+                Target::Unapplied => continue,
+            };
+            if !all.contains(&what) {
+                all.push(what);
             }
         }
         shown.extend([("invoices", What::All(invoices)), ("retainers", What::All(retainers))]);

@@ -108,11 +108,12 @@ impl Book {
         self.ledger.available(&self.retainer_place(id), at)
     }
 
-    /// Changes a retainer that is there, and notes its balance before.
+    /// Changes a retainer that is there, and notes its balance and its minimum before.
     pub(super) fn change_retainer(&mut self, id: &str, change: impl FnOnce(&mut Retainer)) {
         let before = self.balance(id);
         if !self.turn.retainers.iter().any(|(noted, _)| noted == id) {
-            self.turn.retainers.push((id.to_owned(), before));
+            let minimum = self.retainers.get(id).map_or(0, |retainer| retainer.minimum);
+            self.turn.retainers.push((id.to_owned(), (before, minimum)));
         }
         if let Some(retainer) = self.retainers.get_mut(id) {
             change(retainer);
@@ -120,15 +121,14 @@ impl Book {
         self.writes("retainers", id);
     }
 
-    /// The alert of a retainer whose balance a command moved: down to the minimum or below once,
-    /// and again only after it was above.
-    pub(super) fn retainer_moved(&mut self, id: &str, before: i128) {
+    /// The alert of a retainer whose balance or minimum a command changed: it was above its minimum
+    /// of before, if only above nothing, and is so of the one of now no more.
+    pub(super) fn retainer_moved(&mut self, id: &str, (before, minimum_before): (i128, i128)) {
         let balance = self.balance(id);
         let Some(retainer) = self.retainers.get_mut(id) else { return };
         let minimum = retainer.minimum;
-        let is_above = 0 < minimum && minimum < balance;
-        let fires = retainer.armed && !is_above && 0 < minimum;
-        retainer.armed = is_above;
+        let fires = 0 < minimum && minimum_before < before && balance <= minimum;
+        retainer.armed = 0 < minimum && minimum < balance;
         let top_up = retainer.top_up.clone();
         if fires {
             let data = json!({

@@ -377,7 +377,7 @@ impl Book {
         }
         counter.last = Some(last);
         counter.imported = Some(last);
-        self.turn.writes.insert(record("counters", &[name]));
+        self.turn.writes.insert(record("series_counters", &[name]));
         Ok(Vec::new())
     }
 
@@ -418,9 +418,9 @@ impl Book {
 }
 
 impl Series {
-    /// A series that the book did not define is in the book's place.
+    /// A series that the book did not define is in the book's place, until it has a number.
     pub(super) fn moves_to(&mut self, zone: &TimeZone) {
-        if !self.own {
+        if !self.own && self.counters.is_empty() {
             self.zone = zone.clone();
         }
     }

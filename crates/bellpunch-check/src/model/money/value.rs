@@ -151,8 +151,8 @@ pub(super) struct Turn {
     pub(super) writes: Writes,
     pub(super) postings: Vec<Value>,
     pub(super) events: Vec<Value>,
-    /// Retainers that it moves money of, and their balance before.
-    pub(super) retainers: Vec<(String, i128)>,
+    /// Retainers that it moves money of, and their balance and minimum before.
+    pub(super) retainers: Vec<(String, (i128, i128))>,
     /// Invoices whose due may change, and whether they were paid before.
     pub(super) invoices: Vec<(String, bool)>,
 }

@@ -75,7 +75,9 @@ impl Command for Void {
             return Err(MoneyRejection::VoidNotAllowed {});
         }
         let Invoice { amount_paid, credited, written_off, .. } = *before;
-        if ![amount_paid, credited, written_off].iter().all(|applied| applied.is_zero()) {
+        let is_untouched =
+            [amount_paid, credited, written_off].iter().all(|applied| applied.is_zero());
+        if !is_untouched && !crate::planted!("paid_and_voided") {
             return Err(MoneyRejection::InvoiceNotVoidable { amount_paid, credited, written_off });
         }
         let currency = &before.currency;

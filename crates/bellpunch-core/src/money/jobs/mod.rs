@@ -118,7 +118,7 @@ impl Job {
     /// # Errors
     /// `job_not_open`.
     fn is_open(&self) -> Decided<()> {
-        if self.status == JobStatus::Open {
+        if self.status == JobStatus::Open || crate::planted!("accepted_twice") {
             return Ok(());
         }
         let accepted_proposal = self.accepted_proposal.clone();

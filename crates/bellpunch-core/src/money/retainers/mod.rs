@@ -203,8 +203,11 @@ fn put(book: &mut Book<'_, '_>, id: &Key, (before, mut after): (&Retainer, Retai
     let is_watched = !minimum_balance.is_zero();
     after.alert_armed = is_watched && is_above;
     if is_watched && was_above && !is_above {
-        let retainer = id.clone();
-        book.emit(Event::LowBalance { retainer, balance, minimum_balance, top_up });
+        let event = Event::LowBalance { retainer: id.clone(), balance, minimum_balance, top_up };
+        if crate::planted!("told_twice") {
+            book.emit(event.clone());
+        }
+        book.emit(event);
     }
     if balance.is_zero() && !before.balance.is_zero() {
         book.emit(Event::RetainerDepleted { retainer: id.clone() });

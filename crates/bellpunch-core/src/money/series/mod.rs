@@ -203,7 +203,13 @@ impl Series {
             Overflow::Refuse => definition.template.value_max().unwrap_or(VALUE_MAX),
         };
         let next = last.checked_add(1).filter(|&next| next <= max);
-        let next = next.ok_or(MoneyRejection::SeriesExhausted { last })?;
+        let mut next = next.ok_or(MoneyRejection::SeriesExhausted { last })?;
+        if crate::planted!("number_left_out") && next.checked_rem(4) == Some(0) {
+            next = next.saturating_add(1);
+        }
+        if crate::planted!("number_given_twice") && next.checked_rem(4) == Some(0) {
+            next = last;
+        }
         let counter = Some(Counter { last: next, given: given.saturating_add(1) });
         Ok(Drawn { place, mark: Mark::Value(next), counter })
     }

@@ -48,6 +48,41 @@ fn m37_crediting_all_gives_back_the_tax() {
 }
 
 #[test]
+fn an_excess_goes_back_once_to_each() {
+    let mut desk = Desk::usual();
+    desk.invoice("I", 1_000);
+    desk.retainer("R", 1_000, json!({}));
+    for amount in [200, 300] {
+        let mut args = of("R", amount);
+        args["invoice"] = json!("I");
+        desk.ok("retainers.consume", args);
+    }
+    desk.paid("P", 400, json!([to_invoice("I", 400)]));
+    desk.paid("Q", 100, json!([to_invoice("I", 100)]));
+    let mut args = credit("I", 1_000, 0);
+    args["excess"] = json!("unapplied");
+    let done = desk.ok("invoices.credit", args);
+    let credits = done["postings"].as_array().unwrap().iter().skip(3);
+    let credits: Vec<(&Value, &Value)> =
+        credits.map(|one| (&one["account"], &one["amount"])).collect();
+    let unapplied = json!("sys:unapplied:C:SAR");
+    let retainer = json!("sys:retainer:R");
+    assert_eq!(
+        credits,
+        [(&unapplied, &json!(100)), (&unapplied, &json!(400)), (&retainer, &json!(500))]
+    );
+    let ids = |list: &str| {
+        let all = done[list].as_array().unwrap();
+        all.iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (ids("payments"), ids("retainers")),
+        (vec!["Q".into(), "P".into()], vec!["R".into()])
+    );
+    assert_eq!(done["retainers"][0]["balance"], json!(1_000));
+}
+
+#[test]
 fn m38_tax_is_worked_out_once_and_comes_back_whole() {
     let mut desk = Desk::usual();
     let one = desk.invoice_of("I", json!([line(333, 1_500), line(333, 1_500), line(333, 1_500)]));

@@ -35,6 +35,20 @@ fn m47_the_period_is_the_date_of_the_place() {
 }
 
 #[test]
+fn a_series_with_a_number_keeps_its_zone() {
+    let mut desk = Desk::empty();
+    desk.at = parse("2025-06-30T22:00:00Z").unwrap();
+    desk.ok("series.next", json!({ "name": "INV", "document": "x" }));
+    desk.ok("book.configure", json!({ "zone": "Asia/Riyadh" }));
+    let of = |desk: &mut Desk, name: &str| {
+        let next = json!({ "name": name, "document": format!("{name}-y") });
+        desk.ok("series.next", next)["number"]["number"].clone()
+    };
+    assert_eq!(of(&mut desk, "INV"), "INV-202506-0002");
+    assert_eq!(of(&mut desk, "CRN"), "CRN-202507-0001");
+}
+
+#[test]
 fn m48_past_the_width() {
     let mut desk = Desk::empty();
     for (name, overflow) in [("PAY", "widen"), ("RET", "refuse")] {

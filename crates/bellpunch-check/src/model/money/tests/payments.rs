@@ -24,6 +24,57 @@ fn m12_m13_m14_an_invoice_is_paid_once() {
 }
 
 #[test]
+fn equals_are_told_by_what_was_to_be_paid() {
+    let mut desk = Desk::usual();
+    desk.invoice("I", 500);
+    desk.paid("P", 300, json!([to_invoice("I", 300)]));
+    // What is taken back later was paid all the same.
+    let args = json!({ "id": "P", "from": { "invoice": "I" }, "amount": sar(100) });
+    desk.ok("payments.unapply", args);
+    let mut divert = |id: &str, amount| {
+        desk.payment(id, amount, json!([to_invoice("I", amount)]));
+        let args = json!({ "id": id, "overpayment": "unapplied" });
+        desk.ok("payments.complete", args)
+    };
+    assert_eq!(events(&divert("Q", 200)), [""; 0]);
+    // Of this one the invoice takes a part, and of the next nothing.
+    let third = divert("R", 300);
+    assert_eq!(events(&third), ["possible_duplicate_payment", "invoice_paid"]);
+    assert_eq!(third["events"][0]["earlier"], "P");
+    assert_eq!(third["events"][0]["amount"], json!(300));
+    let fourth = divert("S", 200);
+    assert_eq!(fourth["events"][0]["earlier"], "Q");
+    desk.at += 600_000 * MILLI;
+    desk.payment("T", 300, json!([to_invoice("I", 300)]));
+    let args = json!({ "id": "T", "overpayment": "unapplied" });
+    assert_eq!(events(&desk.ok("payments.complete", args)), [""; 0]);
+}
+
+#[test]
+fn a_late_allocation_is_told_as_well() {
+    let mut desk = Desk::usual();
+    desk.invoice("I", 500);
+    desk.paid("P", 100, json!([to_invoice("I", 100)]));
+    desk.paid("Q", 100, json!([unapplied(100)]));
+    let args = json!({ "id": "Q", "to": { "invoice": "I" }, "amount": sar(100) });
+    assert_eq!(events(&desk.ok("payments.apply", args)), ["possible_duplicate_payment"]);
+}
+
+#[test]
+fn what_is_unapplied_without_an_amount_is_all_that_is_free() {
+    let mut desk = Desk::usual();
+    desk.invoice("I", 500);
+    desk.paid("P", 500, json!([to_invoice("I", 500)]));
+    let later = json!({ "id": "P", "amount": sar(200), "reason": "x", "settle": "later" });
+    desk.ok("payments.refund", later);
+    let args = json!({ "id": "P", "from": { "invoice": "I" } });
+    let reply = desk.ok("payments.unapply", args.clone());
+    assert_eq!(reply["payment"]["unapplied"], json!(300));
+    let told = desk.no("payments.unapply", args, "exceeds_allocation");
+    assert_eq!((&told["allocated"], &told["free"]), (&json!(200), &json!(0)));
+}
+
+#[test]
 fn m15_m17_a_payment_ends_once() {
     let mut desk = Desk::usual();
     desk.invoice("I", 100_000);

@@ -94,6 +94,28 @@ fn m33_a_dispute_takes_what_is_spent() {
 }
 
 #[test]
+fn a_retainer_that_spent_all_is_not_touched_by_what_is_lost() {
+    let mut desk = Desk::usual();
+    desk.retainer("R", 0, json!({}));
+    desk.paid("P", 500, json!([to_retainer("R", 500)]));
+    desk.ok("retainers.consume", of("R", 500));
+    let open = desk.ok("payments.dispute", dispute("P", 300));
+    let lost = desk.ok("disputes.lose", json!({ "id": open["dispute"]["id"] }));
+    assert_eq!(lost["retainers"][0]["version"], json!(3), "created, paid and consumed");
+    assert_eq!(lost["postings"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn an_invoice_of_two_allocations_is_shown_once() {
+    let mut desk = Desk::usual();
+    desk.invoice("I", 1_000);
+    desk.paid("P", 500, json!([to_invoice("I", 300), unapplied(200)]));
+    desk.ok("payments.apply", json!({ "id": "P", "to": { "invoice": "I" }, "amount": sar(200) }));
+    let done = desk.ok("payments.refund", refund("P", 500));
+    assert_eq!(done["invoices"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn m34_only_what_was_completed() {
     let mut desk = Desk::usual();
     desk.payment("P", 5, Value::Null);

@@ -47,6 +47,25 @@ fn m04_the_alert_fires_once_and_is_armed_from_above() {
 }
 
 #[test]
+fn a_changed_minimum_fires_or_arms_once() {
+    let mut desk = Desk::usual();
+    desk.retainer("R", 10_000, json!({}));
+    let mut version = 0;
+    let mut change = |minimum| {
+        version += 1;
+        let args = json!({ "id": "R", "if_version": version, "minimum_balance": sar(minimum) });
+        let reply = desk.ok("retainers.update", args);
+        (reply["retainer"]["alert_armed"] == true, events(&reply).len())
+    };
+    assert_eq!(change(9_999), (true, 0));
+    assert_eq!(change(10_000), (false, 1));
+    assert_eq!(change(12_000), (false, 0), "it was told");
+    assert_eq!(change(9_000), (true, 0));
+    assert_eq!(change(0), (false, 0));
+    assert_eq!(change(12_000), (false, 1), "it was above nothing, which is no minimum");
+}
+
+#[test]
 fn m06_refunded_is_refunded() {
     let mut desk = Desk::usual();
     desk.retainer("R", 10_000, json!({}));
