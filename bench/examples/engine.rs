@@ -7,12 +7,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::json;
+
 use bellpunch::executor::{Executor, Input, Output, ReadResult};
 use bellpunch::limits::{ConsumeQuota, CreateQuota, Retention};
+use bellpunch::money::accounts::CreateTransfer;
 use bellpunch::store::{Clock, CommitResult, MemoryConfig, MemoryStore, Store, Versioned};
 use bellpunch::{
-    AnyCommand, Duration, EngineConfig, IdempotencyKey, Journaling, Key, Limit, Partition, Request,
-    Timestamp, Units, fingerprint,
+    AnyCommand, AnyOutcome, Duration, EngineConfig, IdempotencyKey, Journaling, Key, Limit,
+    Partition, Request, Timestamp, Units, command, fingerprint,
 };
 
 /// That of the binary `bellpunch`.
@@ -76,7 +79,9 @@ impl Alone {
             while let Some(output) = self.executor.poll() {
                 match output {
                     Output::Reply { result, .. } => {
-                        assert!(result.is_ok(), "{result:?}");
+                        // Also that nothing was forgotten: this store keeps nothing.
+                        let taken = matches!(result, Ok(AnyOutcome::Accepted(_)));
+                        assert!(taken, "{result:?}");
                         told += 1;
                     }
                     Output::Read { op, records, due, .. } => {
@@ -189,8 +194,49 @@ impl World {
     }
 }
 
+/// Transfers between accounts, each with a key and an entry of the journal.
+fn measure_transfers(accounts: u64) {
+    let mut alone = Alone::new("transfers");
+    let parse = |name: &str, content: serde_json::Value| {
+        (command(name).expect("it is in the table").parse)(content).expect("it is well formed")
+    };
+    let sum = |amount: u64| json!({ "amount": amount, "currency": "SAR" });
+    let bank = json!({ "id": "bank", "owner": "b", "currency": "SAR", "class": "external" });
+    alone.ask(vec![parse("accounts.create", bank)], Keys::None, Journaling::FromStart);
+    for account in 0..accounts {
+        let id = format!("a{account}");
+        let create = json!({ "id": id, "owner": id, "currency": "SAR" });
+        let credit = json!({ "id": id, "amount": sum(1_000_000_000), "from": "bank" });
+        let both = vec![parse("accounts.create", create), parse("accounts.credit", credit)];
+        alone.ask(both, Keys::None, Journaling::FromStart);
+        alone.settle();
+    }
+    let batches = COMMANDS / 4 / BATCH;
+    let (begun, mut told, mut draw) = (Instant::now(), 0, 1_u64);
+    for _ in 0..batches {
+        for _ in 0..BATCH {
+            draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let from = (draw >> 33) % accounts;
+            let to = (from + 1) % accounts;
+            let line = |account: u64, side: &str| json!({ "account": format!("a{account}"), "side": side, "amount": sum(1) });
+            let content = json!({ "lines": [line(from, "debit"), line(to, "credit")] });
+            let transfer: CreateTransfer = serde_json::from_value(content).expect("well formed");
+            alone.ask(vec![Arc::new(transfer)], Keys::Each, Journaling::FromStart);
+        }
+        told += alone.settle();
+    }
+    assert_eq!(told, batches * BATCH, "each was answered");
+    let nanos = begun.elapsed().as_nanos() / u128::from(told);
+    println!("transfers between {accounts}: {nanos} ns for each, parsing its JSON included");
+}
+
 fn main() {
     let names: Vec<String> = std::env::args().skip(1).collect();
+    for accounts in [2, 10_000] {
+        if names.is_empty() || names.iter().any(|name| name == "transfers") {
+            measure_transfers(accounts);
+        }
+    }
     for world in WORLDS {
         if names.is_empty() || names.iter().any(|name| name == world.name) {
             world.measure();

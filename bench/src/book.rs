@@ -60,7 +60,8 @@ fn served(runtime: &Arc<Runtime>) -> Arc<Served> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback is there");
         let address = listener.local_addr().expect("it is bound");
         let blobs = Arc::new(MemoryBlobs::new(clock, 1 << 20));
-        let components = Components { engine: engine.clone(), blobs, listener, webhooks: Vec::new() };
+        let components =
+            Components { engine: engine.clone(), blobs, listener, webhooks: Vec::new() };
         tokio::spawn(serve(Config::default(), components, std::future::pending()));
         (engine, address)
     });
@@ -145,9 +146,7 @@ impl Transfers {
     async fn caller(self: Arc<Self>, mut draw: Draw, stop: Arc<AtomicBool>) -> Vec<(u64, usize)> {
         let mut http = match self.way {
             Way::Library => None,
-            Way::Http | Way::Lists | Way::Batches => {
-                Some(Http::connect(self.served.address).await)
-            }
+            Way::Http | Way::Lists | Way::Batches => Some(Http::connect(self.served.address).await),
         };
         let partition = Partition::new(&self.partition).expect("a legal name");
         let mut calls = Vec::new();
@@ -213,9 +212,7 @@ impl Contender for Arc<Transfers> {
             Way::Library => "**Bellpunch**, the library, single calls",
             Way::Http => "**Bellpunch**, HTTP, single calls",
             Way::Lists => "**Bellpunch**, HTTP, atomic lists of 64 (waits: of a list)",
-            Way::Batches => {
-                "**Bellpunch**, HTTP, batches of 1,000, 4 at once (waits: of a batch)"
-            }
+            Way::Batches => "**Bellpunch**, HTTP, batches of 1,000, 4 at once (waits: of a batch)",
         }
         .to_owned()
     }
@@ -306,17 +303,15 @@ impl Sqlite {
             connection.prepare_cached(sql).and_then(|mut sql| sql.execute([])).expect("it is SQL");
         };
         run("begin immediate");
-        let mut intent = connection
-            .prepare_cached("insert into intent values (?1)")
-            .expect("it is SQL");
+        let mut intent =
+            connection.prepare_cached("insert into intent values (?1)").expect("it is SQL");
         intent.execute([key]).expect("the key is new");
         for (account, amount) in [(from, -1_i64), (to, 1)] {
             let account = i64::try_from(account).expect("it fits");
             let sql = "update account set balance = balance + ?2 where id = ?1 returning balance";
             let mut update = connection.prepare_cached(sql).expect("it is SQL");
-            let after: i64 = update
-                .query_row([account, amount], |row| row.get(0))
-                .expect("there is enough");
+            let after: i64 =
+                update.query_row([account, amount], |row| row.get(0)).expect("there is enough");
             let sql = "insert into posting (account, amount, balance_after) values (?1, ?2, ?3)";
             let mut insert = connection.prepare_cached(sql).expect("it is SQL");
             insert.execute([account, amount, after]).expect("it is SQL");

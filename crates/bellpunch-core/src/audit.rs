@@ -25,13 +25,13 @@
 //! | `balance_matches_postings` | an account has what its postings add up to, each says what stood after it, and what is held are its open holds |
 //! | `balance_not_negative` | of a bounded account `0 <= held <= posted`; no holds on another |
 //! | `retainer_matches_postings` | a retainer has what came as cash and from payments, less what was consumed and refunded; its status and its alarm follow; a consumption's allocation has what is left of it |
-//! | `invoice_paid_equals_payments` | an invoice's totals follow from its lines; what was paid are the live parts of payments and consumptions, what was credited its credit notes; what is due is not below 0 and what receivables say |
+//! | `invoice_paid_equals_payments` | an invoice's totals follow from its lines, the end of its time from its date; what was paid are the live parts of payments and consumptions, what was credited its credit notes; what is due is not below 0 and what receivables say |
 //! | `refunds_within_payment` | of a completed payment `amount = allocated + retained + unapplied + refunded + lost`; refunds and disputes set aside, hold and took what they say |
 //! | `credit_matches_payments` | a client's credit is what its payments have unapplied |
 //! | `payment_applied_once` | a payment is completed by one entry and one transfer, replenishes once, and each entry is of one idempotency key |
 //! | `number_unique` | no number twice in a series and scope; its text follows from its place, dates do not fall, and its document has it |
 //! | `number_without_gap` | of a gapless series all values from the first to the counter's last are there |
-//! | `chain_intact` | a chain's documents are 1 to the last, each with the hash of the one before |
+//! | `chain_intact` | a chain's documents are 1 to the last, each with the hash of the one before; a seal of the engine's own is the hash of its document |
 //! | `proposals_counted` | a job counts its live proposals, of which one at most is accepted |
 //! | `events_match_postings` | each fall of a retainer to its minimum, and to 0, is told once, in its entry |
 //! | `record_readable` | the stored form has the fields that the audit needs |

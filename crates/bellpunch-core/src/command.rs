@@ -113,6 +113,8 @@ pub trait AnyCommand: fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
     /// The whole content as JSON, defaults filled in; what the fingerprint is made of.
     fn content(&self) -> Vec<u8>;
+    /// The same as a tree.
+    fn content_tree(&self) -> Value;
     /// See [`Command::decide`].
     ///
     /// # Errors
@@ -141,6 +143,10 @@ impl<C: Command> AnyCommand for C {
 
     fn content(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a command is plain data with names for keys")
+    }
+
+    fn content_tree(&self) -> Value {
+        serde_json::to_value(self).expect("a command is plain data with names for keys")
     }
 
     fn decide_any(

@@ -210,21 +210,30 @@ impl<'v> Draft<'v> {
     /// Writes a record that has never been, as another record says that was read: it is not looked
     /// for. Should it be there all the same, the commit does not land.
     pub(crate) fn put_first<R: Record>(&mut self, id: &RecordId, record: R) -> Version {
+        self.set_first::<R>(id, Change::Put(Arc::new(record)))
+    }
+
+    /// The same of a record that was encoded already.
+    pub(crate) fn put_first_sealed<R: Record>(&mut self, id: &RecordId, record: Sealed) -> Version {
+        self.set_first::<R>(id, Change::Put(Arc::new(record)))
+    }
+
+    fn set_first<R: Record>(&mut self, id: &RecordId, change: Change) -> Version {
         let key = R::key(id);
         if self.is_thrown_away() && self.view.find(&R::KIND, id).is_none() {
             // What says that it never was has not been seen itself, so nothing is assumed: the view
             // outlives this draft, and who reads the record next must not be told that it is absent.
             let written =
                 Written { change: Change::Delete, base: Version::ABSENT, rises: 0, fresh: false };
-            return self.unread.entry(key).or_insert(written).rise(Change::Put(Arc::new(record)));
+            return self.unread.entry(key).or_insert(written).rise(change);
         }
         self.view.assume_absent(&key);
-        self.put(id, record)
+        self.set::<R>(id, change)
     }
 
     /// Whether the answer of this draft counts for nothing: something is not loaded, or newer than
     /// the decision, and read as absent.
-    fn is_thrown_away(&self) -> bool {
+    pub(crate) fn is_thrown_away(&self) -> bool {
         let is_early = self.now < self.latest && !crate::planted!("clock_unclamped");
         is_early || !self.missing.is_empty() || !self.questions.is_empty() || self.broken.is_some()
     }

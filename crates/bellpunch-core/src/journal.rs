@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::record::Sealed;
 use crate::{AnyCommand, Digest, Draft, Kind, Record, RecordId, Timestamp, Versions};
 
 /// Whether a request is entered into a journal.
@@ -102,6 +103,16 @@ struct Form<'a> {
     versions: &'a Versions,
 }
 
+impl Form<'_> {
+    /// The entry as JSON without its hash, and the hash. Maps are sorted by name, so there is one
+    /// text for one meaning.
+    fn hashed(&self) -> (String, Digest) {
+        let text = serde_json::to_string(self).expect("an entry is plain data");
+        let hash = Digest::new(Sha256::digest(&text).into());
+        (text, hash)
+    }
+}
+
 impl Entry {
     /// The entry with the hash of what it says.
     #[must_use]
@@ -114,10 +125,7 @@ impl Entry {
     #[must_use]
     pub fn expected_hash(&self) -> Digest {
         let Self { seq, at, command, content, versions, events, previous, hash: _ } = self;
-        let form = Form { at: *at, command, content, events, previous, seq: *seq, versions };
-        // Maps are sorted by name, so this is one text for one meaning.
-        let text = serde_json::to_vec(&form).expect("an entry is plain data");
-        Digest::new(Sha256::digest(text).into())
+        Form { at: *at, command, content, events, previous, seq: *seq, versions }.hashed().1
     }
 
     /// The id under which an entry is stored: in order of places.
@@ -255,20 +263,17 @@ pub(crate) fn enter(
     let (last, previous) =
         tail.map_or_else(|| Chain::default().last(), |tail| (tail.seq, tail.hash));
     let seq = last.saturating_add(1);
-    let content = serde_json::from_slice(&command.content()).expect("a command's content is JSON");
-    let entry = Entry {
-        seq,
-        at,
-        command: command.name().to_owned(),
-        content,
-        versions,
-        events: draft.take_events(),
-        previous,
-        hash: previous,
-    };
-    let entry = entry.sealed();
-    draft.put(&tail_id(), Tail { seq, hash: entry.hash });
-    draft.put_first(&Entry::id(seq), entry);
+    let (content, events) = (command.content_tree(), draft.take_events());
+    let (content, events, versions) = (&content, events.as_slice(), &versions);
+    let form =
+        Form { at, command: command.name(), content, events, previous: &previous, seq, versions };
+    let (mut text, hash) = form.hashed();
+    // The text that was hashed is what is stored, with the hash as its last field.
+    let closed = text.pop();
+    debug_assert_eq!(closed, Some('}'), "an entry is an object");
+    text.push_str(&format!(r#","hash":"{hash}"}}"#));
+    draft.put(&tail_id(), Tail { seq, hash });
+    draft.put_first_sealed::<Entry>(&Entry::id(seq), Sealed::of_text::<Entry>(&text, None));
     seq
 }
 

@@ -83,6 +83,8 @@ pub struct OutcomeRecord {
 
 impl Record for OutcomeRecord {
     const KIND: Kind = Kind::new("outcomes");
+    /// Read again when a key comes again, which is rare beside new ones.
+    const CACHED: bool = false;
 
     fn sweep_at(&self) -> Option<Timestamp> {
         Some(self.keep_until)
@@ -313,6 +315,10 @@ fn enter(
     // What was told its place is at it: nothing else may be.
     let begins = command.begins_journal_any() || draft.is_placed();
     let kept = begins || journal::is_kept(draft, request.journaling);
+    if kept && draft.is_thrown_away() {
+        // All that this pass is for is what it reads.
+        return Some(draft.seq());
+    }
     kept.then(|| {
         let wrote = named(draft.freshly_written());
         journal::enter(draft, command, (wrote, now))

@@ -289,6 +289,7 @@ impl<R: Record> AnyRecord for R {
 pub(crate) struct Sealed {
     stored: Arc<[u8]>,
     due: Option<Timestamp>,
+    cached: bool,
 }
 
 impl Sealed {
@@ -296,7 +297,13 @@ impl Sealed {
     pub(crate) fn of<R: Record>(record: &impl Serialize, due: Option<Timestamp>) -> Self {
         let stored = serde_json::to_vec(&Envelope { format: R::FORMAT, record })
             .expect("a record is plain data with names for keys");
-        Self { stored: stored.into(), due }
+        Self { stored: stored.into(), due, cached: R::CACHED }
+    }
+
+    /// A record of type `R` of which the JSON is there already.
+    pub(crate) fn of_text<R: Record>(record: &str, due: Option<Timestamp>) -> Self {
+        let stored = format!(r#"{{"format":{},"record":{record}}}"#, R::FORMAT);
+        Self { stored: stored.into_bytes().into(), due, cached: R::CACHED }
     }
 }
 
@@ -314,7 +321,7 @@ impl AnyRecord for Sealed {
     }
 
     fn is_cached(&self) -> bool {
-        true
+        self.cached
     }
 
     fn stored(&self) -> Arc<[u8]> {

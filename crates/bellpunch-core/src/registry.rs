@@ -154,7 +154,10 @@ fn shape_error(field: String, message: &str) -> ShapeError {
 /// All commands that have a wire name.
 pub fn commands() -> impl Iterator<Item = &'static CommandSpec> {
     const OUTCOMES: &[CommandSpec] = &[CommandSpec::read::<ReadOutcome>()];
-    const CURRENCIES: &[CommandSpec] = &[CommandSpec::change::<currencies::Define>().of_money()];
+    const CURRENCIES: &[CommandSpec] = &[
+        CommandSpec::change::<currencies::Define>().of_money(),
+        CommandSpec::read::<currencies::Read>().of_money(),
+    ];
     const TICKETS: &[CommandSpec] = &[
         CommandSpec::change::<tickets::Create>(),
         CommandSpec::change::<tickets::Approve>(),

@@ -81,14 +81,10 @@ pub(crate) async fn page(
             Ok(paged(app, of, ("proposals", shown), next))
         }
         Under::PaymentRefunds => {
-            let (found, next) = scan(app, of, "refunds", &page).await?;
-            let mut contents = Vec::new();
-            for (place, bytes) in found {
-                let record = content("refunds", &place, bytes.as_deref())?;
-                if record.get("payment") == Some(&json!(id)) {
-                    contents.push(named([("id", place.as_str())]));
-                }
-            }
+            page.prefix.insert_str(0, &prefix(id.as_str()));
+            let (found, next) = scan(app, of, "payment_refunds", &page).await?;
+            let ids = found.iter().filter_map(|(place, _)| place.split(2)?.pop());
+            let contents = ids.map(|id| named([("id", id.as_str())])).collect();
             let refunds = app.command("refunds.read").ok_or_else(|| Problem::new("internal"))?;
             let shown = members(app, refunds, (of, contents)).await?;
             Ok(paged(app, of, ("refunds", shown), next))

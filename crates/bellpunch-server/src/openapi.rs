@@ -337,8 +337,9 @@ fn operation(route: &Route, schemas: &Schemas) -> Value {
     let made = |spec: &bellpunch::CommandSpec| -> &'static [&'static str] {
         match spec.name.rsplit('.').next() {
             Some("create") => &["201"],
-            // Defined first it is made, defined again it is changed. A currency has no page.
-            Some("define") if spec.name != "currencies.define" => &["200", "201"],
+            // Defined first it is made, defined again it is changed. A currency is not changed.
+            Some("define") if spec.name == "currencies.define" => &["201"],
+            Some("define") => &["200", "201"],
             Some(_) | None => &["200"],
         }
     };

@@ -15,8 +15,17 @@ use crate::schema::Schemas;
 /// How deep a schema is followed.
 const DEPTH_MAX: usize = 8;
 
-/// A text that has the type of a name but is none.
-const TEXTS: [&str; 1] = ["reason"];
+/// Texts that have the type of a name but are none of ours: what callers write, and what the outside
+/// calls something.
+const TEXTS: [&str; 6] =
+    ["description", "external_id", "lines.description", "method", "reason", "ref"];
+/// Commands whose `name` is what somebody is called, and not where a record is.
+const CALLED: [&str; 2] = ["clients.create", "clients.update"];
+
+/// Whether a text stands at this place of a command.
+fn is_text(command: &str, place: &str) -> bool {
+    TEXTS.contains(&place) || place == "name" && CALLED.contains(&command)
+}
 
 /// A setting that the rule is told, and no part of what a caller says.
 pub(crate) const PAYLOAD_MAX: &str = "payload_max";
@@ -50,6 +59,7 @@ impl Names {
             if let Some(schema) = schemas.requests.get(spec.name) {
                 collect(schemas, schema, (String::new(), 0), &mut places);
             }
+            places.retain(|place| !is_text(spec.name, place));
             (spec.name, places)
         });
         Self(places.collect())
@@ -104,9 +114,7 @@ fn collect(
 ) {
     let name = schema.get("$ref").and_then(Value::as_str).unwrap_or_default();
     if name.ends_with("/Key") {
-        if !TEXTS.contains(&place.as_str()) {
-            places.insert(place);
-        }
+        places.insert(place);
         return;
     }
     if DEPTH_MAX < depth {

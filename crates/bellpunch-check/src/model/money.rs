@@ -319,6 +319,7 @@ impl Book {
                 | "account_holds"
                 | "allocations"
                 | "external_ids"
+                | "payment_refunds"
                 | "series"
                 | "series_counters"
                 | "numbers"

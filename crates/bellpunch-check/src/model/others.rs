@@ -57,6 +57,7 @@ impl Currencies {
     pub(crate) fn apply(&mut self, call: &Call<'_>) -> Verdict {
         match call.cmd {
             "currencies.define" => verdict(self.define(call.args)),
+            "currencies.read" => verdict(self.read(call.args)),
             _ => Verdict::NotModelled,
         }
     }
@@ -71,9 +72,22 @@ impl Currencies {
             return refuse("currency_exists", json!({ "scale": scale }));
         }
         self.scales.insert(code.to_owned(), scale);
-        let reply = json!({ "code": code, "scale": scale });
+        let reply = json!({ "currency": show(code, scale), "postings": [], "events": [] });
         Ok((reply, Writes::from([record("currencies", &[code])])))
     }
+
+    fn read(&self, args: &Value) -> Result<(Value, Writes), Refusal> {
+        let id = needed(args, "id")?;
+        match self.scales.get(id) {
+            Some(scale) => Ok((json!({ "currency": show(id, *scale) }), Writes::new())),
+            None => refuse("currency_not_found", json!({ "id": id })),
+        }
+    }
+}
+
+/// A currency as it is shown. Nothing changes one, so it has the version of its making.
+fn show(code: &str, scale: u64) -> Value {
+    json!({ "id": code, "scale": scale, "version": 1 })
 }
 
 /// What was recorded under an idempotency key.

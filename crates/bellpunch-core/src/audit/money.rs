@@ -12,6 +12,7 @@ mod ledger;
 mod numbers;
 mod payments;
 mod retainers;
+mod seals;
 mod tickets;
 
 use serde_json::Value;

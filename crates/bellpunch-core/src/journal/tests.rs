@@ -202,3 +202,17 @@ fn every_change_of_an_entry_is_seen() {
         all[1] = all[1].clone().sealed();
     }));
 }
+
+#[test]
+fn an_entry_older_than_the_one_before_is_seen_however_well_it_is_sealed() {
+    let mut world = World::new(Journaling::FromStart);
+    world.seqs(&[create("q"), consume("q", 1)]);
+    let mut entries = world.entries();
+    let before = entries[0].at;
+    assert!(Timestamp::EPOCH < before);
+    entries[1].at = Timestamp::EPOCH;
+    entries[1] = entries[1].clone().sealed();
+    let mut chain = Chain::default();
+    assert_eq!(chain.follow(&entries[0]), Ok(()));
+    assert_eq!(chain.follow(&entries[1]), Err(super::Break::Earlier { expected: before }));
+}

@@ -234,6 +234,8 @@ pub struct Transfer {
 
 impl Record for Transfer {
     const KIND: Kind = Kind::new("transfers");
+    /// Read again to be reversed alone.
+    const CACHED: bool = false;
 }
 
 /// One side of a transfer, as it is asked for.
@@ -268,6 +270,8 @@ pub struct Posting {
 
 impl Record for Posting {
     const KIND: Kind = Kind::compound("postings", 2);
+    /// No command reads a posting.
+    const CACHED: bool = false;
 }
 
 /// Where a posting is: the account, length-prefixed as in every id of several names, then the place

@@ -32,7 +32,44 @@ fn every_command_with_an_id_has_it_among_its_names() {
     ] {
         assert!(names.0[command].contains(place), "{command} {place}: {:?}", names.0[command]);
     }
-    assert!(!names.0["tickets.reject"].contains("reason"), "a text is no name");
+    for (command, place) in [
+        ("series.define", "name"),
+        ("chains.define", "name"),
+        ("clients.create", "scope"),
+        ("transfers.create", "lines.account"),
+        ("payments.create", "destinations.invoice"),
+    ] {
+        assert!(names.0[command].contains(place), "{command} {place}");
+    }
+}
+
+#[test]
+fn a_text_is_no_name() {
+    let names = names();
+    for (command, place) in [
+        ("tickets.reject", "reason"),
+        ("clients.create", "name"),
+        ("clients.update", "name"),
+        ("clients.create", "external_id"),
+        ("payments.create", "method"),
+        ("payments.dispute", "external_id"),
+        ("retainers.consume", "description"),
+        ("invoices.create", "lines.description"),
+        ("transfers.create", "ref"),
+        ("accounts.hold", "ref"),
+    ] {
+        assert!(!names.0[command].contains(place), "{command} {place}");
+    }
+    // And each of them is there: a list of what is no longer asked for would say nothing.
+    for text in TEXTS.iter().chain(&["name"]) {
+        let commands: Vec<_> = bellpunch::commands().collect();
+        let schemas = Schemas::new(&commands);
+        let mut places = BTreeSet::new();
+        for schema in schemas.requests.values() {
+            collect(&schemas, schema, (String::new(), 0), &mut places);
+        }
+        assert!(places.contains(*text), "{text}");
+    }
 }
 
 #[test]

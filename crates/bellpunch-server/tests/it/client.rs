@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bellpunch::store::{BlobStore, MemoryBlobs, MemoryConfig, MemoryStore, Store};
+use bellpunch::store::{BlobStore, Clock, MemoryBlobs, MemoryConfig, MemoryStore, Store};
 use bellpunch::{Engine, EngineConfig, SystemClock};
 use bellpunch_server::{Components, Config, ServeError, Webhook, serve};
 use serde_json::Value;
@@ -63,11 +63,20 @@ impl Server {
 
     /// A server with webhooks.
     pub(crate) async fn telling(
+        told: (Config, Vec<Webhook>),
+        store: Arc<dyn Store>,
+        bounds: EngineConfig,
+    ) -> Self {
+        Self::at(Arc::new(SystemClock::new()), told, store, bounds).await
+    }
+
+    /// A server whose time is that of this clock.
+    pub(crate) async fn at(
+        clock: Arc<dyn Clock>,
         (config, webhooks): (Config, Vec<Webhook>),
         store: Arc<dyn Store>,
         bounds: EngineConfig,
     ) -> Self {
-        let clock = Arc::new(SystemClock::new());
         let engine = Engine::start(store, clock, bounds);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

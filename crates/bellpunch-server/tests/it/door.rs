@@ -140,7 +140,7 @@ async fn partitions_are_listed_in_pages() {
         let path = format!("/v1/{partition}/currencies/define");
         let key = [("Idempotency-Key", "k")];
         let reply = server.with_headers(("POST", &path), &key, &body).await;
-        assert_eq!(reply.status, 200, "{reply:?}");
+        assert_eq!(reply.status, 201, "{reply:?}");
     }
     let page = server.get("/v1/partitions?limit=2").await.json();
     assert_eq!(page["partitions"], json!(["a", "b"]));

@@ -10,11 +10,13 @@
 mod alerts;
 mod client;
 mod conditions;
+mod dashboard;
 mod door;
 mod fuzz;
 mod journal;
 mod limits;
 mod money;
+mod promql;
 mod shapes;
 mod slow;
 mod tickets;

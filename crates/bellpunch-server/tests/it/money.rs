@@ -243,7 +243,111 @@ async fn every_collection_of_money_asks_for_a_key() {
     let define = json!({"code": "PTS", "scale": 0});
     let bare = server.post("/v1/book/currencies/define", &define).await;
     assert_eq!(bare.refusal(), (400, "idempotency_key_required".to_owned()));
-    assert_eq!(keyed(&server, "k", "currencies/define", &define).await.status, 200);
+    assert_eq!(keyed(&server, "k", "currencies/define", &define).await.status, 201);
+}
+
+#[tokio::test]
+async fn refunds_of_a_payment_are_paged_whatever_others_have() {
+    let server = book().await;
+    for id in ["p1", "p2", "p"] {
+        let payment = json!({
+            "id": id, "client": "c1", "amount": sar(100), "method": "card",
+            "destinations": [{"unapplied": sar(100)}],
+        });
+        assert_eq!(keyed(&server, id, "payments", &payment).await.status, 201);
+        let complete = format!("payments/{id}/complete");
+        assert_eq!(keyed(&server, &complete, &complete, &json!({})).await.status, 200);
+    }
+    let mut own = std::collections::BTreeSet::new();
+    for round in 0..5 {
+        for id in ["p1", "p2", "p"] {
+            let (path, key) = (format!("payments/{id}/refund"), format!("{id} {round}"));
+            let refund = json!({"amount": sar(1), "reason": "reduced"});
+            let reply = keyed(&server, &key, &path, &refund).await.json();
+            if id == "p1" {
+                own.insert(reply["refund"]["id"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    let (mut listed, mut after) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/v1/book/payments/p1/refunds?limit=2{after}");
+        let page = server.get(&path).await.json();
+        let refunds = page["refunds"].as_array().unwrap();
+        listed.extend(refunds.iter().map(|one| one["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        // Those of other payments are not looked at, so they make no page shorter.
+        assert_eq!(refunds.len(), 2);
+        after = format!("&after={next}");
+    }
+    assert_eq!(listed, own.iter().cloned().collect::<Vec<_>>(), "in order of their ids");
+    let one = own.first().unwrap();
+    let page = server.get(&format!("/v1/book/payments/p1/refunds?prefix={one}")).await.json();
+    assert_eq!(page["refunds"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn names_are_reserved_and_texts_are_not() {
+    let server = book().await;
+    let line = json!({
+        "description": "_work_", "quantity_milli": 1000, "unit_price": sar(1), "vat_bp": 0,
+    });
+    let invoice = json!({
+        "id": "i9", "client": "c1", "currency": "SAR", "lines": [line], "due_on": "2099-01-31",
+    });
+    let payment = json!({
+        "id": "p9", "client": "c1", "amount": sar(1), "method": "_card", "external_id": "_x1",
+    });
+    let update = json!({"if_version": 1, "name": "_Noor", "metadata": {"_note": "_kept"}});
+    let consume = json!({"amount": sar(1), "description": "_call"});
+    for (path, body) in [
+        ("clients", json!({"id": "c9", "scope": "firm", "name": "_Noor", "external_id": "_c9"})),
+        ("clients/c9/update", update),
+        ("invoices", invoice),
+        ("payments", payment),
+        ("payments/p9/fail", json!({"reason": "_declined"})),
+        ("retainers/r1/consume", consume),
+    ] {
+        let reply = keyed(&server, path, path, &body).await;
+        assert!(reply.status < 300, "{path}: {reply:?}");
+    }
+    for (path, body, field) in [
+        ("clients", json!({"id": "_c", "scope": "firm", "name": "n"}), "id"),
+        ("clients", json!({"scope": "_firm", "name": "n"}), "scope"),
+        ("chains/define", json!({"name": "_z"}), "name"),
+        ("retainers/r1/consume", json!({"amount": sar(1), "invoice": "_i"}), "invoice"),
+    ] {
+        let refused = keyed(&server, "k", path, &body).await;
+        assert_eq!(refused.field(), ("name_invalid".to_owned(), field.to_owned()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn currencies_of_the_book_are_listed() {
+    let server = Server::start().await;
+    let listed = async |query: &str| {
+        let page = server.get(&format!("/v1/book/currencies{query}")).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        page.json()
+    };
+    assert_eq!(listed("").await["currencies"], json!([]));
+    for (seq, code) in [(1, "PTS"), (2, "KM"), (3, "PTX")] {
+        let define = json!({"code": code, "scale": 3});
+        let made = keyed(&server, code, "currencies/define", &define).await;
+        let location = format!("/v1/book/currencies/{code}");
+        assert_eq!((made.status, made.header("location")), (201, Some(location.as_str())));
+        assert_eq!(made.json()["seq"], seq);
+    }
+    let shown = |code: &str| json!({"id": code, "scale": 3, "version": 1});
+    let read = server.get("/v1/book/currencies/KM").await.json();
+    assert_eq!(read["currency"], shown("KM"));
+    let page = listed("?limit=2").await;
+    assert_eq!(page["currencies"], json!([shown("KM"), shown("PTS")]));
+    let rest = listed(&format!("?after={}", page["next"].as_str().unwrap())).await;
+    assert_eq!((&rest["currencies"], &rest["next"]), (&json!([shown("PTX")]), &Value::Null));
+    assert_eq!(listed("?prefix=PT").await["currencies"], json!([shown("PTS"), shown("PTX")]));
+    let iso = server.get("/v1/book/currencies/SAR").await;
+    assert_eq!(iso.refusal(), (404, "currency_not_found".to_owned()));
 }
 
 #[tokio::test]

@@ -168,7 +168,7 @@ async fn a_store_that_fails_is_503_and_not_applied() {
     assert_eq!(reply.header("retry-after"), Some("5"));
     assert_eq!(reply.json().get("as_of"), None, "no rule decided");
     store.failing.store(false, Ordering::SeqCst);
-    assert_eq!(server.post("/v1/p/currencies/define", &body).await.status, 200);
+    assert_eq!(server.post("/v1/p/currencies/define", &body).await.status, 201);
 }
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn accepted_requests_finish_and_new_ones_are_sent_away() {
     assert_eq!(late.header("connection"), Some("close"));
     store.open.notify_one();
     let answer = String::from_utf8(closed(accepted).await).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 201 Created"), "{answer}");
     server.stopped().await.unwrap();
 }
 
@@ -287,7 +287,7 @@ async fn what_may_have_been_applied_is_504_and_says_where_to_ask() {
     store.closed.store(false, Ordering::SeqCst);
     store.open.notify_one();
     let again = server.with_headers(("POST", DEFINE), &headers[..1], &body).await;
-    assert_eq!((again.status, &again.json()["replayed"]), (200, &json!(true)));
+    assert_eq!((again.status, &again.json()["replayed"]), (201, &json!(true)));
     assert_eq!(server.get("/v1/p/outcomes/k").await.json()["status"], "applied");
 }
 
@@ -307,10 +307,12 @@ async fn what_was_never_sent_is_503_and_certainly_not_applied() {
         reply
     };
     let (first, second) = tokio::join!(first, second);
-    assert_eq!(first.status, 200);
+    assert_eq!(first.status, 201);
     assert_eq!(second.refusal(), (503, "timed_out".to_owned()));
     assert_eq!(second.header("retry-after"), Some("1"));
-    assert_eq!(server.state("p").await.len(), 1);
+    let mut state = server.state("p").await;
+    state.retain(|record| record.starts_with("currencies/"));
+    assert_eq!(state, ["currencies/XXX@1"]);
 }
 
 #[tokio::test]
@@ -334,14 +336,14 @@ async fn a_full_queue_answers_at_once() {
         (reply, others)
     };
     let (first, (refused, others)) = tokio::join!(first, rest);
-    assert_eq!(first, 200);
+    assert_eq!(first, 201);
     assert_eq!(refused.refusal(), (503, "overloaded".to_owned()));
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(
         refused.json()["type"],
         "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
     );
-    assert!(others.iter().any(|reply| reply.status == 200), "{others:?}");
+    assert!(others.iter().any(|reply| reply.status == 201), "{others:?}");
 }
 
 #[tokio::test]
@@ -360,11 +362,11 @@ async fn duplicates_wait_for_their_key_up_to_a_bound() {
         (refused, futures_util::future::join_all(waiting).await)
     };
     let (first, (refused, others)) = tokio::join!(first, rest);
-    assert_eq!(first, 200);
+    assert_eq!(first, 201);
     assert_eq!(refused.refusal(), (409, "idempotency_key_in_progress".to_owned()));
     assert_eq!(refused.header("retry-after"), Some("1"));
     for reply in &others {
-        assert_eq!((reply.status, &reply.json()["replayed"]), (200, &json!(true)));
+        assert_eq!((reply.status, &reply.json()["replayed"]), (201, &json!(true)));
     }
     assert_eq!(others.len(), 16);
 }

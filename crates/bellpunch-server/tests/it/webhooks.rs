@@ -61,7 +61,7 @@ fn partition(name: &str) -> Partition {
 }
 
 /// Rings once; gives the strokes.
-async fn ring(server: &Server, of: &str, events: u64) -> u64 {
+pub(crate) async fn ring(server: &Server, of: &str, events: u64) -> u64 {
     let ring = Ring { events };
     match server.engine.call(&partition(of), ring, CallOptions::default()).await.unwrap() {
         Outcome::Accepted(receipt) => {
@@ -72,13 +72,13 @@ async fn ring(server: &Server, of: &str, events: u64) -> u64 {
     }
 }
 
-fn journaled() -> EngineConfig {
+pub(crate) fn journaled() -> EngineConfig {
     let journal = ["a/1", "a/2", "b"].iter().map(|name| partition(name)).collect();
     EngineConfig { journal, ..EngineConfig::default() }
 }
 
 /// Settings with short pauses, told of everything from the first entry on.
-fn settings(url: &str) -> WebhookConfig {
+pub(crate) fn settings(url: &str) -> WebhookConfig {
     let mut config = WebhookConfig::default();
     config.name = "bells".to_owned();
     config.url = url.to_owned();
@@ -90,7 +90,7 @@ fn settings(url: &str) -> WebhookConfig {
     config
 }
 
-fn webhook(config: &WebhookConfig, root_certificates: Option<&[u8]>) -> Webhook {
+pub(crate) fn webhook(config: &WebhookConfig, root_certificates: Option<&[u8]>) -> Webhook {
     let files = WebhookFiles { secret: SECRET, root_certificates };
     Webhook::new(config, files, &SecurityConfig::default()).unwrap()
 }

@@ -1,5 +1,6 @@
 //! Laws that hold of the rules whatever the model says, each by the name it has in the page on laws.
 
+mod dense;
 mod domain;
 mod expiry;
 mod names;

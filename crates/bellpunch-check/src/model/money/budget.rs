@@ -195,6 +195,8 @@ impl Book {
                     self.ledger.set_aside(&place, sign * part.covered);
                     if 0 < part.covered {
                         self.turn.writes.insert(record("accounts", &[&place.0]));
+                        // What it has available is another.
+                        self.turn.writes.insert(record("retainers", &[id]));
                     }
                 }
             }

@@ -289,9 +289,6 @@ impl Book {
                     self.ledger.set_aside(&place, -part.covered);
                     self.turn.writes.insert(record("accounts", &[&place.0]));
                     lines.push(line(&place, -part.amount));
-                    if !refund.whole && !succeeded {
-                        continue;
-                    }
                     let (whole, at) = (refund.whole, ask.at);
                     self.change_retainer(id, |retainer| {
                         if whole {

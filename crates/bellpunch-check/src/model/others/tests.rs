@@ -23,7 +23,15 @@ fn a_currency_is_declared_once() {
     let Verdict::Accepted { reply, writes } = define(&mut currencies, "RCN", json!(2)) else {
         panic!()
     };
-    assert_eq!(reply, json!({ "code": "RCN", "scale": 2 }));
+    let shown = json!({ "id": "RCN", "scale": 2, "version": 1 });
+    assert_eq!(reply, json!({ "currency": shown, "postings": [], "events": [] }));
+    let mut read = |id: &str| {
+        let args = json!({ "id": id });
+        currencies.apply(&Call { cmd: "currencies.read", args: &args, at: 0, drawn: None })
+    };
+    let Verdict::Accepted { reply, .. } = read("RCN") else { panic!() };
+    assert_eq!(reply, json!({ "currency": shown }));
+    assert_eq!(code(&read("SAR")), "currency_not_found");
     assert_eq!(writes, Writes::from(["currencies/RCN".to_owned()]));
     assert!(currencies.know("currency", "RCN").is_ok());
     let again = define(&mut currencies, "RCN", json!(3));

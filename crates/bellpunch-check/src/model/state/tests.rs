@@ -23,7 +23,7 @@ fn a_list_is_decided_in_order_and_accepted_as_one() {
     let args = list(&[define("RCN"), ("uploads.create", create), define("PTS")]);
     let Verdict::Accepted { reply, writes } = send(&mut state, &args) else { panic!() };
     assert_eq!(reply.as_array().map(Vec::len), Some(3));
-    assert_eq!(reply[2]["code"], "PTS");
+    assert_eq!(reply[2]["currency"]["id"], "PTS");
     let names = ["currencies/PTS", "currencies/RCN", "uploads/x"];
     assert_eq!(writes, names.map(str::to_owned).into());
 }

@@ -1,7 +1,11 @@
 //! Invoices, what was paid of them, and credit notes.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use jiff::civil::Date;
+use jiff::fmt::temporal::DateTimeParser;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde_json::Value;
 
 use super::{Ledger, add, each, equal, gather, names, sum};
@@ -51,6 +55,7 @@ pub(super) fn check(book: &Book, ledger: &Ledger<'_>) -> Vec<Finding> {
             let mut findings = totals(invoice)?;
             findings.extend(amounts(invoice, &known)?);
             findings.extend(status(invoice)?);
+            findings.extend(time_to_pay(book, invoice)?);
             Some(findings)
         }),
         each(book, "allocations", |allocation| of_allocation(book, allocation)),
@@ -201,6 +206,26 @@ fn status(invoice: &Stored) -> Option<Vec<Finding>> {
         (invoice.has("paid_at") == is_settled, "paid_at if and only if nothing is due"),
     ];
     Some(claims.into_iter().filter_map(|claim| holds(CHECK, invoice, claim)).collect())
+}
+
+fn zone(name: &str) -> Option<TimeZone> {
+    static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
+    DateTimeParser::new().parse_time_zone_with(&ZONES, name).ok()
+}
+
+/// The time to pay what was issued ends with its day, in the zone of its series: the instant before
+/// is of that day, and it itself is not.
+fn time_to_pay(book: &Book, invoice: &Stored) -> Option<Option<Finding>> {
+    let series = book.one("series", invoice.text("series")?);
+    let Some(series) = series.filter(|_| invoice.has("number")) else { return Some(None) };
+    let zone = zone(series.text("zone")?)?;
+    let due_on: Date = invoice.text("due_on")?.parse().ok()?;
+    let due_at = invoice.time("due_at")?.to_jiff();
+    let before = due_at.checked_sub(jiff::Span::new().nanoseconds(1)).ok()?;
+    let date = |at: jiff::Timestamp| zone.to_datetime(at).date();
+    let ends_it = date(before) <= due_on && due_on < date(due_at);
+    let words = "due_at at the end of due_on in the zone of its series";
+    Some(holds(CHECK, invoice, (ends_it, words)))
 }
 
 /// The other end of an allocation has as much of it.

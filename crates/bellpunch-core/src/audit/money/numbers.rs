@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{each, gather, names};
+use super::{each, gather, names, seals};
 use crate::audit::{Book, Finding, Stored, finding, holds, number, same, text};
 
 const UNIQUE: &str = "number_unique";
@@ -12,7 +12,7 @@ const GAP: &str = "number_without_gap";
 const CHAIN: &str = "chain_intact";
 
 /// The kinds that have a number of a series.
-const NUMBERED: [&str; 7] =
+pub(super) const NUMBERED: [&str; 7] =
     ["clients", "retainers", "invoices", "credit_notes", "payments", "refunds", "transfers"];
 
 /// A number with its place.
@@ -257,6 +257,10 @@ fn of_chain(book: &Book, chain: &Stored) -> Option<Vec<Finding>> {
         findings.extend(same(CHAIN, one, (format!("{counter:016}").as_str(), place)));
         // Only the last one may wait for its seal.
         findings.extend(same(CHAIN, one, (hash, one.text("prev_hash"))));
+        if auto {
+            let sealed = (name, place.parse().ok()?, one);
+            findings.extend(seals::check(book, CHAIN, sealed, hash.unwrap_or_default()));
+        }
         hash = one.text("hash");
         document = one.text("document");
         let sealed = (!auto || hash.is_some(), "a seal of its own");

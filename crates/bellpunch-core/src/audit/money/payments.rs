@@ -48,6 +48,7 @@ pub(super) fn check(book: &Book) -> Vec<Finding> {
         }),
         each(book, "refunds", |refund| of_claim(book, refund, "succeeded")),
         each(book, "disputes", |dispute| of_claim(book, dispute, "lost")),
+        listed(book),
         credit(book),
         outcomes(book),
     ]
@@ -252,6 +253,24 @@ fn of_claim(book: &Book, claim: &Stored, success: &str) -> Option<Vec<Finding>> 
         holds(BUDGET, claim, (as_it_is && all_held, "holds of what it asks of retainers")),
     ];
     Some(findings.into_iter().flatten().collect())
+}
+
+/// Each refund of a payment is listed there, and nothing else is.
+fn listed(book: &Book) -> Vec<Finding> {
+    let mut expected = BTreeMap::new();
+    gather(book, "refunds", |refund| {
+        let (payment, id) = (refund.text("payment")?, refund.key.id.as_str());
+        expected.insert(format!("{}:{payment}{id}", payment.len()), refund);
+        Some(())
+    });
+    let mut findings = Vec::new();
+    for place in book.all("payment_refunds") {
+        let is_there = expected.remove(place.key.id.as_str()).is_some();
+        findings.extend(holds(BUDGET, place, (is_there, "a refund of this payment")));
+    }
+    let unlisted = expected.into_values();
+    findings.extend(unlisted.map(|refund| finding(BUDGET, refund, "listed of its payment", "not")));
+    findings
 }
 
 /// A client's credit is what its payments have that goes nowhere.

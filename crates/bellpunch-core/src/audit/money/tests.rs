@@ -337,6 +337,10 @@ fn names_what_differs_in_invoices() {
         ("/allocations", json!(9)),
         ("/stage/is", json!("void")),
         ("/asked_discount/bp", json!(1)),
+        ("/due_on", json!("2027-02-14")),
+        // An hour before the day ends in Riyadh, and an instant late.
+        ("/due_at", json!("2027-02-15T20:00:00Z")),
+        ("/due_at", json!("2027-02-15T21:00:00.000000001Z")),
     ] {
         changes.push((("invoices", "invoices/I "), pointer, value, CHECK));
     }
@@ -359,6 +363,7 @@ fn names_what_differs_in_payments() {
         (("refunds", "pending"), "/holds/0", json!("none"), CHECK),
         (("refunds", "pending"), "/status", json!("failed"), CHECK),
         (("disputes", ""), "/sources/0/amount", json!(7), CHECK),
+        (("refunds", "succeeded"), "/payment", json!("Q"), CHECK),
         (("accounts", "sys:unapplied:C"), "/posted", json!(7), "credit_matches_payments"),
         (("payments", "payments/P "), "/completed/1", json!(1), "payment_applied_once"),
         (("payments", "payments/Q "), "/credited/1", json!(1), "payment_applied_once"),
@@ -407,11 +412,100 @@ fn names_what_differs_in_numbers_and_chains() {
         (("series_counters", "3:PAY"), "/given", json!(9), "number_without_gap"),
         (("numbers", "imported"), "/first", json!(2), "number_without_gap"),
         (("chain_documents", "\"I\""), "/prev_hash", json!(hash("cd")), "chain_intact"),
+        (("chain_documents", "\"I\""), "/hash", json!(hash("cd")), "chain_intact"),
         (("chains", "auto"), "/counter", json!(9), "chain_intact"),
         (("chains", "auto"), "/head", json!(hash("cd")), "chain_intact"),
         (("chains", "auto"), "/document", json!("z"), "chain_intact"),
         (("invoices", "invoices/I "), "/chain/counter", json!(2), "chain_intact"),
     ]);
+}
+
+/// A book all of whose documents are in one chain that the engine seals.
+fn sealed() -> Vec<Stored> {
+    let mut world = World::default();
+    let chain = json!({"name": "all", "genesis_hash": hash("00"), "seal": "auto"});
+    ok(&mut world, "chains.define", chain);
+    for (name, template) in [
+        ("INV", "INV-{YYYY}{MM}-{N:4}"),
+        ("CRN", "CRN-{YYYY}{MM}-{N:4}"),
+        ("RFD", "RFD-{YYYY}{MM}-{N:4}"),
+        ("TXN", "TXN-{YYYY}{MM}-{N:5}"),
+        ("PAY", "PAY-{YYYY}-{N:4}"),
+        ("RET", "RET-{YYYY}-{N:4}"),
+        ("CLT", "CLT-{YYYY}-{N:4}"),
+        ("ORD", "O{YY}-{N:3}"),
+    ] {
+        let content = json!({
+            "name": name, "template": template, "class": "gapless", "zone": "+03:00",
+            "chain": "all", "scoped": name == "CLT",
+        });
+        ok(&mut world, "series.define", content);
+    }
+    ok(&mut world, "series.next", json!({"name": "ORD", "document": "x"}));
+    of_accounts(&mut world);
+    of_documents(&mut world);
+    of_payments(&mut world);
+    ok(&mut world, "clients.update", json!({"id": "D", "if_version": 1, "name": "E"}));
+    world.stored()
+}
+
+#[test]
+fn a_sealed_document_that_is_another_now_is_named() {
+    let records = sealed();
+    assert_eq!(found(&records), []);
+    for (kind, with, pointer, value) in [
+        ("invoices", "invoices/I ", "/issued_at", json!("2027-01-02T00:00:00Z")),
+        ("credit_notes", "", "/reason", json!("y")),
+        ("retainers", "retainers/R ", "/type", json!("security")),
+        ("payments", "payments/P ", "/created_at", json!("2027-01-02T00:00:00Z")),
+        ("refunds", "\"payment\"", "/created_at", json!("2027-01-02T00:00:00Z")),
+        ("refunds", "\"part\"", "/created_at", json!("2027-01-02T00:00:00Z")),
+        ("clients", "clients/C ", "/name", json!("E")),
+        ("transfers", "TXN-", "/at", json!("2027-01-02T00:00:00Z")),
+        ("chain_documents", "\"x\"", "/at", json!("2027-01-02T00:00:00Z")),
+    ] {
+        let mut changed = records.clone();
+        let is_it = |stored: &&mut Stored| {
+            let words = format!("{} {}", stored.key, stored.record);
+            stored.key.kind.name() == kind && words.contains(with)
+        };
+        let record = changed.iter_mut().find(is_it);
+        let record = record.unwrap_or_else(|| panic!("no {kind} {with}"));
+        let id = record.text("document").unwrap_or(record.key.id.as_str()).to_owned();
+        let field = record.record.pointer_mut(pointer).unwrap();
+        assert_ne!(*field, value);
+        *field = value;
+        let of_it = |one: &&Stored| {
+            one.key.kind.name() == "chain_documents" && one.text("document") == Some(&id)
+        };
+        let subject = records.iter().find(of_it).unwrap().key.to_string();
+        let found = found(&changed);
+        let named = found.iter().any(|one| (one.check, &one.subject) == ("chain_intact", &subject));
+        assert!(named, "{kind} {with} {subject}: {found:#?}");
+    }
+    // What is hashed of a client may change: of one that did, nothing is told.
+    let mut changed = records;
+    let client = changed.iter_mut().find(|one| one.key.to_string() == "clients/D").unwrap();
+    client.record["name"] = json!("F");
+    assert_eq!(found(&changed), []);
+}
+
+#[test]
+fn a_refund_is_listed_of_its_payment() {
+    let records = sound();
+    let is_place = |one: &Stored| one.key.kind.name() == "payment_refunds";
+    let mut unlisted = records.clone();
+    unlisted.retain(|one| !is_place(one));
+    let findings = found(&unlisted);
+    let told: Vec<_> = findings.iter().map(|one| (one.check, one.expected.as_str())).collect();
+    assert_eq!(told, [("refunds_within_payment", "listed of its payment"); 2]);
+    let mut gone = records;
+    let mut other = gone.iter().find(|one| is_place(one)).unwrap().clone();
+    other.key.id = crate::RecordId::stored("1:Pnone");
+    gone.push(other);
+    let found = found(&gone);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(found[0].subject, "payment_refunds/P/none");
 }
 
 #[test]

@@ -285,6 +285,41 @@ fn a_transfer_of_a_series_has_a_number() {
 }
 
 #[test]
+fn what_is_not_there_is_told_before_a_series_without_numbers() {
+    let mut world = book(10);
+    let content = json!({
+        "name": "T", "template": "T{N:1}", "class": "unique", "zone": "UTC", "start": 9,
+        "overflow": "refuse",
+    });
+    world.send(0, ("series.define", content)).ok();
+    let numbered = |amount: u64| {
+        let lines = json!([line("a", "debit", amount), line("b", "credit", amount)]);
+        ("transfers.create", json!({"lines": lines, "series": "T"}))
+    };
+    assert_eq!(world.send(0, numbered(1)).ok()["transfer"]["number"], "T9");
+    assert_eq!(world.send(0, numbered(10)).no("insufficient_funds")["available"], 9);
+    assert_eq!(world.send(0, numbered(9)).no("series_exhausted")["last"], 9);
+}
+
+#[test]
+fn no_caller_reverses_what_the_book_itself_moved() {
+    let mut world = book(10);
+    world.send(0, ("clients.create", json!({"id": "C", "scope": "L", "name": "C"}))).ok();
+    let content = json!({
+        "id": "R", "client": "C", "type": "advance", "currency": "SAR",
+        "initial_amount": {"amount": 5, "currency": "SAR"},
+    });
+    let opened = world.send(0, ("retainers.create", content)).ok().clone();
+    let id = opened["postings"][0]["transfer"].as_str().unwrap();
+    let mut call = reverse(id);
+    // Who may not is told so before the version.
+    call.1["if_version"] = json!(7);
+    let answer = world.send(0, call);
+    assert_eq!(answer.no("reserved_account")["account"], "sys:cash:SAR");
+    assert_eq!(read(&mut world, 0, "sys:retainer:R")["posted"], 5);
+}
+
+#[test]
 fn m62_a_balance_has_a_largest() {
     let mut world = book(LARGEST - 1);
     world.send(0, create("other", json!({"class": "external"}))).ok();

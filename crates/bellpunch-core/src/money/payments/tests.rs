@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::fixture::{
-    apply, archive_client, book, complete, consume, counts, create, events, invoice, invoice_now,
-    invoice_of, of, paid, parts, payment, posted, put_client, retainer, retainer_now,
+    apply, archive_client, book, complete, consume, counts, create, dispute, events, invoice,
+    invoice_now, invoice_of, of, paid, parts, payment, posted, put_client, retainer, retainer_now,
     retainer_with, said, sar, unapply,
 };
 use crate::trial::{Call, World, at};
@@ -684,9 +684,62 @@ fn a_payment_is_no_duplicate_of_itself() {
     assert_eq!(events(&world.send(0, apply("Q", "I", 100))), ["possible_duplicate_payment"]);
 }
 
+const MOST: u64 = 9_007_199_254_740_991;
+
+/// Leaves one number in the series of payments.
+fn nearly_exhausted(world: &mut World) {
+    let content = json!({
+        "name": "PAY", "template": "P{N:1}", "class": "gapless", "zone": "UTC", "start": 9,
+        "overflow": "refuse",
+    });
+    world.send(0, ("series.define", content)).ok();
+}
+
+#[test]
+fn a_sum_above_the_largest_is_told_before_a_series_without_numbers() {
+    let mut world = book();
+    nearly_exhausted(&mut world);
+    paid(&mut world, "P", MOST, &[("-", MOST)]);
+    invoice(&mut world, "I", 1);
+    let pay = |amount: u64| {
+        let content = json!({"id": "I", "amount": sar(amount), "method": "card"});
+        ("invoices.pay", content)
+    };
+    world.send(0, pay(2)).no("exceeds_due");
+    world.send(0, pay(1)).no("amount_overflow");
+    world.send(0, ("payments.refund", json!({"id": "P", "amount": sar(1), "reason": "x"}))).ok();
+    assert_eq!(world.send(0, pay(1)).no("series_exhausted")["last"], 9);
+}
+
+/// R with all that a retainer can have, though nothing came in for it: what it had was spent, taken
+/// back by the bank, and restored.
+fn full_retainer(world: &mut World) {
+    retainer(world, "R", 0);
+    paid(world, "P", MOST, &[("R", MOST)]);
+    let consumed = world.send(0, consume("R", MOST)).ok()["consumption"]["id"].clone();
+    let disputed = world.send(0, dispute("P", MOST, "b1")).ok()["dispute"]["id"].clone();
+    world.send(0, of("disputes.lose", &disputed)).ok();
+    world.send(0, ("retainers.restore", json!({"consumption": consumed}))).ok();
+    assert_eq!(retainer_now(world, "R")["balance"], MOST);
+    assert_eq!(posted(world, "sys:cash:SAR"), 0);
+}
+
+#[test]
+fn a_sum_above_the_largest_is_told_before_too_many_parts() {
+    let mut world = book();
+    full_retainer(&mut world);
+    retainer(&mut world, "R2", 0);
+    paid(&mut world, "Q", 41, &[("-", 41)]);
+    for _ in 0..40 {
+        world.send(0, apply("Q", "R2", 1)).ok();
+    }
+    world.send(0, apply("Q", "R2", 2)).no("exceeds_unapplied");
+    assert_eq!(world.send(0, apply("Q", "R2", 1)).no("too_many_destinations")["max"], 40);
+    world.send(0, apply("Q", "R", 1)).no("amount_overflow");
+}
+
 #[test]
 fn a_sum_above_the_largest_is_refused() {
-    const MOST: u64 = 9_007_199_254_740_991;
     let mut world = book();
     let to = [("I", MOST), ("-", MOST)];
     world.send(0, create("P", MOST, &to)).no("amount_overflow");

@@ -179,6 +179,7 @@ pub(super) fn set_aside(
         };
         book.draft.put_first(&RecordId::from(&hold), record);
         holds.push(hold);
+        retainers::touch(book, retainer)?;
     }
     let mut payment = (*claimed.payment).clone();
     payment.set_aside(&claimed.sources);
@@ -210,8 +211,14 @@ pub(super) fn end_holds(book: &mut Book<'_, '_>, holds: &[Key], transfer: Option
     }
 }
 
-/// Ends a set-aside in the payment: its sources are free again.
+/// Ends a set-aside in the payment: its sources are free again, and what was held on retainers is
+/// available there.
 pub(super) fn lift(book: &mut Book<'_, '_>, id: &Key, sources: &[Source]) -> Decided<()> {
+    for (retainer, amount) in of_retainers(sources) {
+        if !amount.is_zero() {
+            retainers::touch(book, retainer)?;
+        }
+    }
     let (payment, _) = payments::find(book, id)?;
     let mut payment = (*payment).clone();
     payment.lift(sources);

@@ -131,6 +131,18 @@ pub struct Refund {
     pub(crate) ended_at: Option<Timestamp>,
 }
 
+/// That a refund is of a payment, by the names of both: a payment's refunds are listed from these,
+/// and no list grows inside the payment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RefundOfPayment {
+    pub(crate) created_at: Timestamp,
+}
+
+impl Record for RefundOfPayment {
+    const KIND: Kind = Kind::compound("payment_refunds", 2);
+}
+
 /// How much of a retainer is refunded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

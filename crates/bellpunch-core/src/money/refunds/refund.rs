@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::claim::{Back, Claim, end_holds, lift, release_holds, reverse, set_aside, targets};
-use super::{Extent, Refund, RefundStatus, RefundView, Settle, view};
+use super::{Extent, Refund, RefundOfPayment, RefundStatus, RefundView, Settle, view};
 use crate::money::invoices::InvoiceView;
 use crate::money::payments::{self, Destination, PaymentView, Reach};
 use crate::money::retainers::{self, RetainerView};
@@ -142,6 +142,8 @@ impl Command for RefundPayment {
             ended_at,
         };
         book.draft.put_first(&RecordId::from(&id), refund);
+        let of_payment = RecordId::compound(&[&self.id, &id]);
+        book.draft.put_first(&of_payment, RefundOfPayment { created_at: now });
         reply(book, &id)
     }
 }
@@ -246,8 +248,12 @@ impl Command for Fail {
         if let Some(payment) = &refund.payment {
             lift(&mut book, payment, &refund.sources)?;
         }
-        if let Some((retainer, Extent::Whole)) = &refund.retainer {
-            retainers::reopen(&mut book, retainer)?;
+        match &refund.retainer {
+            Some((retainer, Extent::Whole)) => retainers::reopen(&mut book, retainer)?,
+            Some((retainer, Extent::Part)) => {
+                retainers::touch(&mut book, retainer)?;
+            }
+            None => {}
         }
         let (status, ended_at) = (RefundStatus::Failed, Some(now));
         book.draft.put(&RecordId::from(&self.id), Refund { status, ended_at, ..refund });

@@ -314,6 +314,62 @@ fn a_pending_refund_holds_on_the_retainer() {
     }
 }
 
+/// What is available on R, and at which version.
+fn available(world: &mut World) -> (u64, u64) {
+    let view = retainer_now(world, "R");
+    (view["available"].as_u64().unwrap(), view["version"].as_u64().unwrap())
+}
+
+#[test]
+fn what_a_retainer_has_available_changes_with_its_version() {
+    let ends = ["refunds.complete", "refunds.fail", "disputes.lose", "disputes.win"];
+    for end in ends {
+        let mut world = book();
+        retainer(&mut world, "R", 0);
+        paid(&mut world, "P", 500, &[("R", 500)]);
+        assert_eq!(available(&mut world), (500, 2));
+        let is_refund = end.starts_with("refunds");
+        let call = if is_refund { refund_later("P", 200) } else { dispute("P", 200, "b") };
+        let answer = world.send(0, call);
+        let shown = &answer.ok()["retainers"][0];
+        assert_eq!((&shown["available"], &shown["version"]), (&json!(300), &json!(3)), "{end}");
+        assert_eq!(available(&mut world), (300, 3));
+        let id = id_of(&answer, if is_refund { "refund" } else { "dispute" });
+        world.send(0, of(end, &id)).ok();
+        let left = if end.ends_with("win") || end.ends_with("fail") { 500 } else { 300 };
+        assert_eq!(available(&mut world), (left, 4), "{end}");
+    }
+    // So who read the retainer before is told that it is another now.
+    let mut world = book();
+    retainer(&mut world, "R", 0);
+    paid(&mut world, "P", 500, &[("R", 500)]);
+    world.send(0, refund_later("P", 200)).ok();
+    let call = with(consume("R", 300), "if_version", json!(2));
+    assert_eq!(world.send(0, call).no("version_mismatch")["version"], 3);
+}
+
+#[test]
+fn a_part_of_a_retainer_that_did_not_go_is_available_at_another_version() {
+    let mut world = book();
+    retainer(&mut world, "R", 500);
+    let part = json!({"id": "R", "amount": sar(200), "reason": "x", "settle": "later"});
+    let answer = world.send(0, ("retainers.refund", part));
+    assert_eq!(available(&mut world), (300, 2));
+    world.send(0, of("refunds.fail", &id_of(&answer, "refund"))).ok();
+    assert_eq!(available(&mut world), (500, 3));
+}
+
+#[test]
+fn what_was_spent_of_a_retainer_is_not_held_on_it() {
+    let mut world = book();
+    retainer(&mut world, "R", 0);
+    paid(&mut world, "P", 500, &[("R", 500)]);
+    world.send(0, consume("R", 500)).ok();
+    let before = available(&mut world);
+    world.send(0, dispute("P", 500, "b")).ok();
+    assert_eq!(available(&mut world), before, "nothing of it changed");
+}
+
 #[test]
 fn refunds_of_a_retainer_settle_later() {
     let whole = ("retainers.refund", json!({"id": "R", "reason": "over", "settle": "later"}));

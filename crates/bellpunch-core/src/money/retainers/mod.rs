@@ -232,6 +232,13 @@ pub(crate) fn debit(book: &mut Book<'_, '_>, id: &Key, amount: Minor) -> Decided
     Ok(put_balance(book, id, ((*retainer).clone(), balance)))
 }
 
+/// Writes a retainer of which another part is held now: what callers see of it is another, and has
+/// another version.
+pub(crate) fn touch(book: &mut Book<'_, '_>, id: &Key) -> Decided<Version> {
+    let (retainer, _) = find(book, id)?;
+    Ok(book.draft.put(&RecordId::from(id), (*retainer).clone()))
+}
+
 /// A retainer as callers see it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

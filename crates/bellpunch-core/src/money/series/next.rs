@@ -22,6 +22,8 @@ struct NumberedDocument {
 
 impl Record for NumberedDocument {
     const KIND: Kind = Kind::new("numbered_documents");
+    /// Read again when the same document comes again.
+    const CACHED: bool = false;
 }
 
 /// Gives the next number to a document kept elsewhere.

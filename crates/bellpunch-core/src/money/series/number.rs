@@ -115,6 +115,8 @@ pub(crate) struct Number {
 
 impl Record for Number {
     const KIND: Kind = Kind::compound("numbers", 4);
+    /// Read again to be void alone.
+    const CACHED: bool = false;
 }
 
 /// When a number was made void, and why.

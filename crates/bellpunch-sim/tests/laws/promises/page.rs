@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 const PAGE: &str = include_str!("../../../../../docs/internals/laws.md");
-const LAWS: [&str; 13] = [
+const LAWS: [&str; 15] = [
     "model",
     "reject_pure",
     "reject_order",
@@ -18,6 +18,8 @@ const LAWS: [&str; 13] = [
     "domain",
     "keys",
     "window",
+    "status",
+    "dense",
 ];
 
 /// The text of every source file below a folder.
