@@ -55,7 +55,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Show what is in a store; reads only
     Inspect(InspectArgs),
-    /// Recompute from stored records what limits, tickets and uploads promise; exit code 1 if
+    /// Recompute from stored records what limits, tickets, uploads and books promise; exit code 1 if
     /// anything differs
     Verify(VerifyArgs),
     /// Write all records as lines of JSON; payloads are files and are copied as such
