@@ -1,8 +1,9 @@
 //! The records of one partition as a batch of commands sees them.
 //!
-//! Invariant: a record is either as the store last told (committed), or that plus what accepted
-//! commands of the batch wrote (pending). Pending state becomes committed when the store said so,
-//! and vanishes otherwise; nothing in between is ever told to a caller.
+//! Invariant: a record is either as the store last told (committed), or that plus what one batch that
+//! is on its way to the store wrote (sent), or either plus what accepted commands of the next batch
+//! wrote (pending). What was sent becomes committed when the store said so, and vanishes otherwise
+//! with all that was decided upon it; nothing in between is ever told to a caller.
 //!
 //! Why values stay decoded here: a hot record is decided on thousands of times a second and
 //! encoded once per batch.
@@ -133,6 +134,19 @@ struct Slot {
     draft: (u64, usize),
     /// The last batch that rests on it.
     batch: u64,
+    /// The batch on its way to the store that wrote what is committed of it here; 0: none.
+    sent: u64,
+}
+
+/// A record that a batch on its way to the store wrote.
+#[derive(Clone, Debug)]
+struct Sent {
+    batch: u64,
+    place: Place,
+    /// As it was before.
+    before: State,
+    /// Whether a command may read it again.
+    cached: bool,
 }
 
 /// Where a view has a record, until it forgets it.
@@ -158,6 +172,10 @@ pub struct View {
     open: usize,
     /// Where the records are that the batch wrote, by kind; some of them may be settled.
     written: BTreeMap<Kind, Vec<Place>>,
+    /// What batches on their way wrote, and the records as they were before.
+    sent: Vec<Sent>,
+    /// The kinds of which those batches purge records.
+    sent_purges: Vec<(u64, Kind)>,
     bytes: usize,
     cursor: Place,
     /// The last draft and the last batch.
@@ -177,17 +195,24 @@ pub(crate) enum SeenError {
     Undecodable(DecodeError),
 }
 
+impl State {
+    /// A record once what was written of it is committed.
+    fn after(write: PendingWrite) -> Self {
+        let content = match write.value {
+            None => Content::Absent,
+            Some(value) => match value.sealed() {
+                Some(bytes) => Content::Encoded(Arc::clone(bytes)),
+                None => Content::Decoded(value),
+            },
+        };
+        Self { version: write.version, at: write.at, content }
+    }
+}
+
 impl Slot {
     const fn is_absent(&self) -> bool {
         matches!(self.committed.content, Content::Absent)
     }
-}
-
-/// What becomes of records that no command reads again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Rest {
-    Stays,
-    Goes,
 }
 
 fn hash(hasher: &RandomState, kind: &Kind, id: &RecordId) -> u64 {
@@ -225,7 +250,8 @@ impl View {
         &self.slot(place).key
     }
 
-    /// Takes a record as the store gave it. What a batch wrote on it stays.
+    /// Takes a record as the store gave it. What a batch wrote on it stays, and so does a record
+    /// that is on its way: the store does not know it yet.
     pub fn load(&mut self, key: RecordKey, loaded: Loaded) {
         let value_bytes = loaded.value.as_ref().map_or(0, |value| value.len());
         let bytes = bytes_of(&key, value_bytes);
@@ -243,6 +269,10 @@ impl View {
             Entry::Occupied(entry) => {
                 let place = *entry.get();
                 let slot = self.slot_mut(place);
+                if slot.sent != 0 {
+                    self.bytes = self.bytes.saturating_sub(bytes);
+                    return;
+                }
                 let before = std::mem::replace(&mut slot.bytes, bytes);
                 (slot.committed, slot.used, slot.purges) = (committed, true, purges);
                 self.bytes = self.bytes.saturating_sub(before);
@@ -250,8 +280,9 @@ impl View {
             Entry::Vacant(entry) => {
                 let place = free.pop().unwrap_or(slots.len());
                 entry.insert(place);
-                let (pending, used, draft, batch) = (None, true, (0, 0), 0);
-                let slot = Slot { key, committed, pending, bytes, used, purges, draft, batch };
+                let (pending, used, draft, batch, sent) = (None, true, (0, 0), 0, 0);
+                let slot =
+                    Slot { key, committed, pending, bytes, used, purges, draft, batch, sent };
                 match slots.get_mut(place) {
                     Some(hole) => *hole = Some(slot),
                     None => slots.push(Some(slot)),
@@ -383,22 +414,24 @@ impl View {
         self.batches
     }
 
-    /// The version the store must find for a batch to stand: what was committed when it read.
-    /// `None` if the batch has been told.
+    /// The version the store must find for a batch to stand: what was committed when it read; and
+    /// the batch on its way that this waits for, 0 for none. `None` if the batch has been told.
     ///
     /// # Panics
     /// If the record was never loaded.
-    pub fn claim(&mut self, key: &RecordKey, batch: u64) -> Option<Version> {
+    pub fn claim(&mut self, key: &RecordKey, batch: u64) -> Option<(Version, u64)> {
         let place = self.find(&key.kind, &key.id).expect("what was read is loaded");
         let slot = self.slot_mut(place);
         let before = std::mem::replace(&mut slot.batch, batch);
-        (before != batch).then_some(slot.committed.version)
+        (before != batch).then_some((slot.committed.version, slot.sent))
     }
 
-    /// Whether a command of the batch wrote the record.
+    /// Whether a command wrote the record, of the batch or of one that is on its way: the store has
+    /// not said that it took it.
     #[must_use]
     pub fn is_pending(&self, key: &RecordKey) -> bool {
-        0 < self.open && self.found(key).is_some_and(|slot| slot.pending.is_some())
+        let written = |slot: &Slot| slot.pending.is_some() || slot.sent != 0;
+        (0 < self.open || !self.sent.is_empty()) && self.found(key).is_some_and(written)
     }
 
     /// What the batch wrote, of the records named.
@@ -441,40 +474,95 @@ impl View {
 
     /// The store took the batch: what it wrote is committed.
     pub fn settle<'k>(&mut self, written: impl IntoIterator<Item = &'k RecordKey>) {
-        self.settle_and(Rest::Stays, written);
-    }
-
-    /// The store took the batch: what it wrote is committed, and what no command reads again is
-    /// dropped ([`Record::CACHED`]).
-    pub fn settle_and_drop<'k>(&mut self, written: impl IntoIterator<Item = &'k RecordKey>) {
-        self.settle_and(Rest::Goes, written);
-    }
-
-    fn settle_and<'k>(&mut self, rest: Rest, written: impl IntoIterator<Item = &'k RecordKey>) {
         for key in written {
             let Some((place, pending)) = self.take_pending(key) else { continue };
             if pending.purge {
-                self.purges = self.purges.saturating_add(1);
-                self.purged.insert(key.kind.clone(), self.purges);
+                self.purge(key.kind.clone());
             }
-            let content = match pending.value {
-                None => Content::Absent,
-                Some(value) if rest == Rest::Goes && !value.is_cached() => {
-                    self.remove(place);
-                    continue;
-                }
-                Some(value) => match value.sealed() {
-                    Some(bytes) => Content::Encoded(Arc::clone(bytes)),
-                    None => Content::Decoded(value),
-                },
-            };
-            let committed = State { version: pending.version, at: pending.at, content };
-            self.slot_mut(place).committed = committed;
+            self.slot_mut(place).committed = State::after(pending);
         }
         self.close();
     }
 
-    /// The store did not take the batch: nothing of it stays.
+    /// A batch is on its way to the store: what it wrote counts as committed for the next one, until
+    /// it [has landed](Self::land) or is [taken back](Self::take_back).
+    pub fn send<'k>(&mut self, batch: u64, written: impl IntoIterator<Item = &'k RecordKey>) {
+        for key in written {
+            let Some((place, pending)) = self.take_pending(key) else { continue };
+            if pending.purge {
+                self.sent_purges.push((batch, key.kind.clone()));
+            }
+            let cached = pending.value.as_ref().is_none_or(|value| value.is_cached());
+            let slot = self.slot_mut(place);
+            slot.sent = batch;
+            let before = std::mem::replace(&mut slot.committed, State::after(pending));
+            self.sent.push(Sent { batch, place, before, cached });
+        }
+        self.close();
+    }
+
+    /// Whether the batch purges records.
+    #[must_use]
+    pub fn purges(&self) -> bool {
+        self.pending.iter().flatten().any(|write| write.purge)
+    }
+
+    /// Whether a batch that is on its way purges records. What reads of absent ones give changes by
+    /// that, so nothing is to be decided meanwhile.
+    #[must_use]
+    pub const fn sends_purges(&self) -> bool {
+        !self.sent_purges.is_empty()
+    }
+
+    /// The store took a batch that was on its way. What no command reads again
+    /// ([`Record::CACHED`]) is dropped, unless the next batch rests on it.
+    pub fn land(&mut self, batch: u64) {
+        for (_, kind) in self.sent_purges.extract_if(.., |(of, _)| *of == batch).collect::<Vec<_>>()
+        {
+            self.purge(kind);
+        }
+        for Sent { place, cached, .. } in self.take_sent(batch) {
+            let slot = self.slot_mut(place);
+            slot.sent = 0;
+            let rests_on_it = slot.pending.is_some() || slot.batch != batch;
+            if !(cached || rests_on_it) {
+                self.remove(place);
+            }
+        }
+        self.end(batch);
+    }
+
+    /// The store did not take a batch that was on its way: the records are as before it. What was
+    /// decided upon it is to be discarded first.
+    pub fn take_back(&mut self, batch: u64) {
+        self.sent_purges.retain(|(of, _)| *of != batch);
+        for Sent { place, before, .. } in self.take_sent(batch) {
+            let slot = self.slot_mut(place);
+            (slot.committed, slot.sent) = (before, 0);
+        }
+        self.end(batch);
+    }
+
+    fn take_sent(&mut self, batch: u64) -> Vec<Sent> {
+        if self.sent.iter().all(|sent| sent.batch == batch) {
+            return std::mem::take(&mut self.sent);
+        }
+        self.sent.extract_if(.., |sent| sent.batch == batch).collect()
+    }
+
+    fn purge(&mut self, kind: Kind) {
+        self.purges = self.purges.saturating_add(1);
+        self.purged.insert(kind, self.purges);
+    }
+
+    /// A batch is over: records stay no longer for it.
+    fn end(&mut self, batch: u64) {
+        if self.batches == batch {
+            self.begin_batch();
+        }
+    }
+
+    /// The batch is not to be sent: nothing of it stays.
     pub fn discard<'k>(&mut self, written: impl IntoIterator<Item = &'k RecordKey>) {
         for key in written {
             self.take_pending(key);
@@ -482,10 +570,12 @@ impl View {
         self.close();
     }
 
-    /// Forgets a record, so that it is loaded afresh.
+    /// Forgets a record, so that it is loaded afresh; not one that is on its way.
     pub fn forget(&mut self, key: &RecordKey) {
         self.take_pending(key);
-        if let Some(place) = self.find(&key.kind, &key.id) {
+        if let Some(place) = self.find(&key.kind, &key.id)
+            && self.slot(place).sent == 0
+        {
             self.remove(place);
         }
         self.close();
@@ -508,8 +598,8 @@ impl View {
     }
 
     /// Drops records until `bytes_max` is kept or `visits` were looked at: clean ones that were not
-    /// used since the last visit (the CLOCK algorithm, Corbató 1968). Pending ones stay. Gives how
-    /// many were looked at.
+    /// used since the last visit (the CLOCK algorithm, Corbató 1968). Those stay that the last batch
+    /// rests on, or that are on their way. Gives how many were looked at.
     pub fn evict(&mut self, bytes_max: usize, visits: usize) -> usize {
         let visits = visits.min(self.slots.len().saturating_mul(2));
         for visited in 0..visits {
@@ -522,7 +612,9 @@ impl View {
                     self.cursor = 0;
                     continue;
                 }
-                Some(Some(slot)) if slot.used || slot.pending.is_some() => slot.used = false,
+                Some(Some(slot)) if slot.pending.is_some() || slot.sent != 0 => {}
+                Some(Some(slot)) if slot.batch == self.batches && slot.batch != 0 => {}
+                Some(Some(slot)) if slot.used => slot.used = false,
                 Some(Some(_)) => self.remove(place),
                 Some(None) => {}
             }

@@ -45,6 +45,8 @@ pub(crate) struct Batch {
     number: u64,
     /// The version each record had at the store, of all that were read: each is named once.
     preconditions: Vec<Precondition>,
+    /// The batches on their way that wrote some of them.
+    pub(crate) rests_on: Vec<u64>,
     /// The earliest deadline that a rule stated.
     pub(crate) deadline: Option<Timestamp>,
     /// The latest node time that a decision was begun at.
@@ -58,8 +60,10 @@ impl Batch {
             self.number = view.begin_batch();
         }
         for key in &member.prepared.touched.reads {
-            if let Some(version) = view.claim(key, self.number) {
-                self.preconditions.push(Precondition { key: key.clone(), version });
+            let Some((version, flight)) = view.claim(key, self.number) else { continue };
+            self.preconditions.push(Precondition { key: key.clone(), version });
+            if flight != 0 && !self.rests_on.contains(&flight) {
+                self.rests_on.push(flight);
             }
         }
         if let Some(deadline) = member.prepared.deadline {
@@ -71,6 +75,11 @@ impl Batch {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty()
+    }
+
+    /// Its number in the view.
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
     }
 
     /// How many records the commit will name.

@@ -5,15 +5,18 @@
 //! the same inputs give the same outputs, byte for byte.
 //!
 //! Invariant: no caller hears of an effect before the commit that carries it, and everything it
-//! stands on, was taken by the store. While a commit is in flight its partition's arrivals queue;
-//! when it ends, the queue is the next batch (group commit: Gawlick and Kinkade 1985; flat
-//! combining: Hendler et al., SPAA 2010). No timer is waited for.
+//! stands on, was taken by the store. While a commit is in flight its partition's arrivals are the
+//! next batch (group commit: Gawlick and Kinkade 1985; flat combining: Hendler et al., SPAA 2010):
+//! decided upon that commit, sent when it has landed, decided again if it does not. No timer is
+//! waited for.
 //!
 //! Why a lane per partition: partitions are independent, and within one there is one order.
 
 mod answer;
 mod batch;
+mod flight;
 mod lane;
+mod storeless;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -243,6 +246,8 @@ pub struct Executor {
     lanes: BTreeMap<Partition, Lane>,
     /// Lanes that have something to decide.
     dirty: BTreeSet<Partition>,
+    /// Lanes that have just sent a batch, and have more to decide meanwhile.
+    ahead: BTreeSet<Partition>,
     now: Timestamp,
     cache_bytes: usize,
     evict_after: Option<Partition>,
@@ -278,6 +283,7 @@ impl Executor {
             desk,
             lanes: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            ahead: BTreeSet::new(),
             now: Timestamp::EPOCH,
             cache_bytes: 0,
             evict_after: None,
@@ -309,7 +315,7 @@ impl Executor {
                 self.with_lane(op, |lane, turn| lane.committed(op, result, turn));
             }
             Input::Resolved { op, result } => {
-                self.with_lane(op, |lane, turn| lane.resolved(result, turn));
+                self.with_lane(op, |lane, turn| lane.resolved(op, result, turn));
             }
             Input::Woke { op } => self.with_lane(op, |lane, turn| lane.woke(op, turn)),
             Input::Drain => {
@@ -354,16 +360,31 @@ impl Executor {
     /// The next thing to do. Lanes that can decide do so first, so that all arrivals handled since
     /// the last call are in one batch.
     pub fn poll(&mut self) -> Option<Output> {
+        loop {
+            if let Some(output) = self.poll_sent() {
+                return Some(output);
+            }
+            self.dirty.insert(self.ahead.pop_first()?);
+        }
+    }
+
+    /// The next thing to do, but for what is decided upon commits that this itself gave: a driver
+    /// that sends those before it calls [`poll`](Self::poll) has the store at work meanwhile.
+    pub fn poll_sent(&mut self) -> Option<Output> {
         // Before a batch begins to read, which needs room, and behind it.
         self.evict();
         while let Some(partition) = self.dirty.pop_first() {
             let Some(lane) = self.lanes.get_mut(&partition) else { continue };
             let before = lane.cache_bytes();
-            lane.run(&mut Turn { now: self.now, rules: &self.rules, desk: &mut self.desk });
+            let more =
+                lane.run(&mut Turn { now: self.now, rules: &self.rules, desk: &mut self.desk });
             let after = lane.cache_bytes();
             self.cache_bytes = self.cache_bytes.saturating_sub(before).saturating_add(after);
             if lane.is_over() && after == 0 {
                 self.lanes.remove(&partition);
+            }
+            if more {
+                self.ahead.insert(partition);
             }
         }
         self.evict();

@@ -120,6 +120,12 @@ impl Bench {
         self.request(request(units, None))
     }
 
+    fn take_from(&mut self, from: &'static str, units: u64) -> u64 {
+        let commands: Vec<Arc<dyn bellpunch_core::AnyCommand>> =
+            vec![Arc::new(Take { from, units })];
+        self.request(Request { commands, ..request(units, None) })
+    }
+
     fn keyed(&mut self, units: u64, key: &str) -> u64 {
         let fingerprint = Fingerprint::new([u8::try_from(units).unwrap(); 32]);
         self.request(request(units, Some((IdempotencyKey::new(key).unwrap(), fingerprint))))
@@ -224,7 +230,7 @@ fn told(result: Result<AnyOutcome, Error>) -> String {
         }
         Ok(AnyOutcome::Accepted(receipt)) => {
             let replayed = if receipt.replayed { " replayed" } else { "" };
-            let version = receipt.versions["counters/c"];
+            let version = receipt.versions.values().next().unwrap();
             format!("{} version {version}{replayed}", receipt.replies[0].to_json())
         }
     }
@@ -702,3 +708,5 @@ fn the_watch_over_a_lost_reply_looks_again_and_outlives_its_lane() {
     bench.take(1);
     bench.commit();
 }
+
+mod ahead;
