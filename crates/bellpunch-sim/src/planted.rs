@@ -107,6 +107,7 @@ pub const BUGS: &[Bug] = &[
         Place::Executor,
         "tells a rejection that rests on a write not yet committed",
     ),
+    bug("ahead_kept", Place::Executor, "keeps what it decided upon a commit that failed"),
     bug("reply_swapped", Place::Executor, "a reply goes to the wrong caller"),
     bug("outcome_in_memory", Place::Executor, "outcomes of keys are never stored"),
     bug("unknown_as_failed", Place::Executor, "a lost reply is told as no effect"),
