@@ -40,6 +40,9 @@ const NEVER: [u8; TIME_DIGITS] = [b'-'; TIME_DIGITS];
 fn digits<const WIDTH: usize>(number: u64) -> [u8; WIDTH] {
     let (mut digits, mut rest) = ([b'0'; WIDTH], number);
     for digit in digits.iter_mut().rev() {
+        if rest == 0 {
+            break;
+        }
         let last = u8::try_from(rest.wrapping_rem(10)).unwrap_or_default();
         *digit = digit.wrapping_add(last);
         rest = rest.wrapping_div(10);
