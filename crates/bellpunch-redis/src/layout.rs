@@ -16,7 +16,9 @@ use bellpunch_store::{
 /// The format of all that is stored under a prefix.
 pub(crate) const FORMAT: &str = "1";
 /// Between the kind and the id of a record: no kind contains it, and nothing sorts before it.
-const SEPARATOR: char = '\0';
+const SEPARATOR: &str = "\0";
+/// Between what all keys of a partition begin with, and a record's member.
+const RECORDS: &str = "r:";
 /// The first byte of a stored record.
 const RECORD_FORMAT: u8 = b'1';
 const WITH_CONTENT: u8 = b'V';
@@ -27,18 +29,50 @@ const VERSION_DIGITS: usize = 20;
 /// The year 9999 in nanoseconds has 21 digits.
 pub(crate) const TIME_DIGITS: usize = 21;
 const CHECKSUM_DIGITS: usize = 8;
+/// Of any 32 bits.
+const COUNT_DIGITS: usize = 10;
 /// Format, version, time, time of removal, whether there is content, checksum.
 pub(crate) const HEADER_BYTES: usize = 1 + VERSION_DIGITS + 2 * TIME_DIGITS + 1 + CHECKSUM_DIGITS;
-const NEVER: &str = "---------------------";
+const NEVER: [u8; TIME_DIGITS] = [b'-'; TIME_DIGITS];
+
+/// A number that fits, in digits of one width. By hand: there are two or three for each record, and
+/// `format!` takes several times as long.
+fn digits<const WIDTH: usize>(number: u64) -> [u8; WIDTH] {
+    let (mut digits, mut rest) = ([b'0'; WIDTH], number);
+    for digit in digits.iter_mut().rev() {
+        if rest == 0 {
+            break;
+        }
+        let last = u8::try_from(rest.wrapping_rem(10)).unwrap_or_default();
+        *digit = digit.wrapping_add(last);
+        rest = rest.wrapping_div(10);
+    }
+    digits
+}
 
 /// A time as scripts compare it.
-pub(crate) fn time_digits(time: Timestamp) -> String {
-    format!("{:0TIME_DIGITS$}", time.nanos())
+pub(crate) fn time_digits(time: Timestamp) -> [u8; TIME_DIGITS] {
+    // The year 9999 fits into the digits, but not into 64 bits.
+    const SECOND: u128 = 1_000_000_000;
+    let (seconds, nanos) = (time.nanos().wrapping_div(SECOND), time.nanos().wrapping_rem(SECOND));
+    let part = |number: u128| u64::try_from(number).expect("seconds until the year 9999 fit");
+    let (seconds, nanos) = (digits::<12>(part(seconds)), digits::<9>(part(nanos)));
+    let mut all = [b'0'; TIME_DIGITS];
+    for (place, digit) in all.iter_mut().zip(seconds.iter().chain(&nanos)) {
+        *place = *digit;
+    }
+    all
 }
 
 /// A version as scripts compare it.
-pub(crate) fn version_digits(version: Version) -> String {
-    format!("{:0VERSION_DIGITS$}", version.get())
+pub(crate) fn version_digits(version: Version) -> [u8; VERSION_DIGITS] {
+    digits(version.get())
+}
+
+/// A number of things as scripts are told it.
+pub(crate) fn count_digits(count: usize) -> [u8; COUNT_DIGITS] {
+    let count = u32::try_from(count).expect("a commit is smaller than 4 GiB");
+    digits(count.into())
 }
 
 /// The names of all keys under one prefix.
@@ -121,13 +155,12 @@ impl Shelf {
 
     /// What comes before a record's member in its key.
     pub(crate) fn records(&self) -> String {
-        self.at("r:")
+        self.at(RECORDS)
     }
 
-    pub(crate) fn record(&self, key: &RecordKey) -> String {
-        let mut name = self.records();
-        push_member(&mut name, key);
-        name
+    /// The name of a record's key, in parts.
+    pub(crate) fn record<'a>(&'a self, key: &'a RecordKey) -> [&'a str; 5] {
+        [&self.base, RECORDS, key.kind.name(), SEPARATOR, key.id.as_str()]
     }
 
     pub(crate) fn commit(&self, id: CommitId) -> Vec<u8> {
@@ -139,15 +172,7 @@ impl Shelf {
 
 /// The place of a record in its partition's order: byte order of this is that of keys.
 pub(crate) fn member(key: &RecordKey) -> String {
-    let mut member = String::new();
-    push_member(&mut member, key);
-    member
-}
-
-fn push_member(name: &mut String, key: &RecordKey) {
-    name.push_str(key.kind.name());
-    name.push(SEPARATOR);
-    name.push_str(key.id.as_str());
+    [key.kind.name(), SEPARATOR, key.id.as_str()].concat()
 }
 
 /// The record that a member names.
@@ -163,31 +188,25 @@ pub(crate) fn corrupt(what: &str) -> Failure {
     Failure::new(FailureKind::Corrupt, message)
 }
 
-/// A write as it is stored, or for a purge as the script knows it.
-pub(crate) fn encode(write: &Write) -> Vec<u8> {
-    let version = write.version.get();
-    let at = write.at.nanos();
-    let (flag, value): (u8, &[u8]) = match &write.value {
-        WriteValue::Put(value) => (WITH_CONTENT, value),
-        WriteValue::Delete => (TOMBSTONE, &[]),
-        WriteValue::Purge => {
-            let purge = format!("{version:0VERSION_DIGITS$}{at:0TIME_DIGITS$}");
-            return [&[PURGE], purge.as_bytes()].concat();
-        }
+/// A write as it is stored, or for a purge as the script knows it: a header and a value.
+pub(crate) fn encode(write: &Write) -> (Vec<u8>, &[u8]) {
+    let (format, flag, value): (u8, u8, &[u8]) = match &write.value {
+        WriteValue::Put(value) => (RECORD_FORMAT, WITH_CONTENT, value),
+        WriteValue::Delete => (RECORD_FORMAT, TOMBSTONE, &[]),
+        WriteValue::Purge => (PURGE, TOMBSTONE, &[]),
     };
-    let mut stored = Vec::with_capacity(HEADER_BYTES.saturating_add(value.len()));
-    stored.push(RECORD_FORMAT);
-    let times = format!("{version:0VERSION_DIGITS$}{at:0TIME_DIGITS$}");
-    stored.extend_from_slice(times.as_bytes());
-    match write.sweep_at {
-        Some(sweep_at) => stored.extend_from_slice(time_digits(sweep_at).as_bytes()),
-        None => stored.extend_from_slice(NEVER.as_bytes()),
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    header.push(format);
+    header.extend_from_slice(&version_digits(write.version));
+    header.extend_from_slice(&time_digits(write.at));
+    header.extend_from_slice(&write.sweep_at.map_or(NEVER, time_digits));
+    header.push(flag);
+    let sum = checksum(&write.key, (&header, value));
+    for shift in (0..u32::BITS).step_by(4).rev() {
+        let digit = char::from_digit(sum.wrapping_shr(shift) & 0xf, 16);
+        header.extend(digit.and_then(|digit| u8::try_from(digit).ok()));
     }
-    stored.push(flag);
-    let checksum = checksum(&write.key, (&stored, value));
-    stored.extend_from_slice(format!("{checksum:0CHECKSUM_DIGITS$x}").as_bytes());
-    stored.extend_from_slice(value);
-    stored
+    (header, value)
 }
 
 /// Over its name too: a record that is found where another belongs is damaged.
@@ -218,7 +237,7 @@ fn parse(key: &RecordKey, stored: &[u8]) -> Option<Versioned> {
     if *format != RECORD_FORMAT {
         return None;
     }
-    let sweep_at = if sweep_at == NEVER.as_bytes() { None } else { Some(time(sweep_at)?) };
+    let sweep_at = if *sweep_at == NEVER { None } else { Some(time(sweep_at)?) };
     let value = match flag {
         [WITH_CONTENT] => Some(Arc::from(value)),
         [TOMBSTONE] => None,

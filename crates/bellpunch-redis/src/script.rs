@@ -4,15 +4,19 @@
 //! that was restarted, or took over. A reply that makes no sense says nothing of what was done.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use bellpunch_store::{
-    Commit, CommitResult, Failure, Floor, Kind, RecordKey, Timestamp, Versioned, WriteValue,
+    Commit, CommitResult, Failure, Floor, Kind, RecordKey, Timestamp, Versioned, Write, WriteValue,
 };
-use redis::{Cmd, Value};
+use redis::{Cmd, RedisWrite as _, Value};
 
 use crate::layout::{self, Layout, Shelf};
 use crate::trouble;
+
+/// What the script is told of a record beside its key and content: its version, and two places.
+const BYTES_TOLD: usize = 24;
 
 /// A script and its name.
 #[derive(Clone, Debug)]
@@ -106,7 +110,7 @@ pub(crate) struct Prepared<'a> {
     records: Vec<&'a RecordKey>,
     kinds: Vec<&'a Kind>,
     /// Of each record the place of its kind.
-    places: String,
+    places: Vec<usize>,
     /// Of each write the place of its record.
     writes: Vec<usize>,
 }
@@ -144,14 +148,13 @@ impl<'a> Prepared<'a> {
             writes.push(next);
         }
         let mut kinds: Vec<&Kind> = Vec::new();
-        let mut places = String::with_capacity(records.len().saturating_mul(4));
+        let mut places = Vec::with_capacity(records.len());
         for key in &records {
             let place = kinds.iter().position(|kind| **kind == key.kind).unwrap_or_else(|| {
                 kinds.push(&key.kind);
                 kinds.len().saturating_sub(1)
             });
-            std::fmt::Write::write_fmt(&mut places, format_args!("{:04}", place.saturating_add(1)))
-                .expect("writing to a string succeeds");
+            places.push(place.saturating_add(1));
         }
         Self { commit, shelf, records, kinds, places, writes }
     }
@@ -160,31 +163,42 @@ impl<'a> Prepared<'a> {
         command.arg(self.shelf.commit(self.commit.id));
         command.arg(self.shelf.index()).arg(self.shelf.floors());
         for key in &self.records {
-            command.arg(self.shelf.record(key));
+            argument(command, self.shelf.record(key));
         }
+    }
+
+    /// About how long its keys and contents are, with what is told of them.
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        let of_key = |key| {
+            self.shelf
+                .record(key)
+                .iter()
+                .fold(BYTES_TOLD, |sum, part| sum.saturating_add(part.len()))
+        };
+        let keys = self.records.iter().map(move |key| of_key(key));
+        keys.chain(self.commit.writes.iter().map(length))
     }
 
     fn arguments(&self, terms: &Terms, command: &mut Cmd) {
         let Commit { now, deadline, preconditions, writes, .. } = self.commit;
-        command.arg(self.records.len()).arg(self.kinds.len()).arg(writes.len());
-        command.arg(deadline.map(layout::time_digits).unwrap_or_default());
-        command.arg(layout::time_digits(*now));
+        let prefix = self.shelf.records().len();
+        let counts = [self.records.len(), self.kinds.len(), writes.len(), prefix];
         let least = now.nanos().saturating_sub(u128::from(terms.skew_max_ns));
         let least = Timestamp::from_nanos(least).unwrap_or(*now);
-        command.arg(layout::time_digits(least));
-        command.arg(self.shelf.records().len()).arg(self.commit.partition.as_str());
-        command.arg(&self.places);
+        let counts = counts.map(layout::count_digits).concat();
+        let times = [*now, least].map(layout::time_digits).concat();
+        let deadline = deadline.map(|deadline| layout::time_digits(deadline).to_vec());
+        argument(command, [counts, times, deadline.unwrap_or_default()]);
+        let versions = preconditions.iter().map(|one| layout::version_digits(one.version));
+        argument(command, versions);
+        argument(command, self.places.iter().chain(&self.writes).map(two_bytes));
+        command.arg(self.commit.partition.as_str());
         for kind in &self.kinds {
             command.arg(kind.name());
         }
-        for precondition in preconditions {
-            command.arg(layout::version_digits(precondition.version));
-        }
-        for _ in preconditions.len()..self.records.len() {
-            command.arg("");
-        }
-        for (write, place) in writes.iter().zip(&self.writes) {
-            command.arg(*place).arg(layout::encode(write));
+        for write in writes {
+            let (header, value) = layout::encode(write);
+            argument(command, [&header, value]);
         }
     }
 
@@ -237,6 +251,19 @@ impl<'a> Prepared<'a> {
     }
 }
 
+/// One argument of several parts.
+fn argument<T: AsRef<[u8]>>(command: &mut Cmd, parts: impl IntoIterator<Item = T>) {
+    let mut argument = command.writer_for_next_arg();
+    for part in parts {
+        argument.write_all(part.as_ref()).expect("memory takes what is written to it");
+    }
+}
+
+/// A place as the script is told it.
+fn two_bytes(place: &usize) -> [u8; 2] {
+    u16::try_from(*place).expect("a commit has few records").to_be_bytes()
+}
+
 /// A record as it was found, above the floor of its kind; either may be absent.
 pub(crate) fn versioned(
     key: &RecordKey,
@@ -259,13 +286,14 @@ pub(crate) fn bytes(value: Value) -> Option<Vec<u8>> {
 pub(crate) fn call(
     script: &Script,
     terms: &Terms,
-    (commits, time): (&[&Prepared<'_>], &str),
+    (commits, time): (&[&Prepared<'_>], &[u8]),
 ) -> Cmd {
     let listed = usize::from(terms.listing == Listing::Script);
     let keys = commits
         .iter()
         .fold(listed, |keys, commit| keys.saturating_add(commit.records.len()).saturating_add(3));
     let mut command = script.call(keys);
+    command.reserve_space_for_args(commits.iter().flat_map(|commit| commit.lengths()));
     if terms.listing == Listing::Script {
         command.arg(terms.layout.partitions());
     }
@@ -282,19 +310,21 @@ pub(crate) fn call(
 /// The bytes of keys and values that a commit has, and of the headers it writes. A record that is
 /// written is among those that are read.
 pub(crate) fn bytes_of(commit: &Commit) -> usize {
-    let header = layout::HEADER_BYTES;
     let of_key = |key: &RecordKey| key.id.as_str().len().saturating_add(key.kind.name().len());
     let read = commit
         .preconditions
         .iter()
         .fold(0_usize, |bytes, one| bytes.saturating_add(of_key(&one.key)));
-    commit.writes.iter().fold(read, |bytes, write| {
-        let value = match &write.value {
-            WriteValue::Put(value) => value.len(),
-            WriteValue::Delete | WriteValue::Purge => 0,
-        };
-        bytes.saturating_add(value).saturating_add(header)
-    })
+    commit.writes.iter().map(length).fold(read, usize::saturating_add)
+}
+
+/// The bytes of what is written.
+fn length(write: &Write) -> usize {
+    let value = match &write.value {
+        WriteValue::Put(value) => value.len(),
+        WriteValue::Delete | WriteValue::Purge => 0,
+    };
+    value.saturating_add(layout::HEADER_BYTES)
 }
 
 /// The commits of one script: their places among the commits of the store's call.

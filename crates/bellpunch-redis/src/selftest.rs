@@ -70,7 +70,7 @@ impl Inner {
         let shelf = self.terms.layout.self_test(number);
         let verdict = self.examine(&shelf).await;
         let mut remove = Cmd::new();
-        remove.arg("DEL").arg(shelf.index()).arg(shelf.record(&key()));
+        remove.arg("DEL").arg(shelf.index()).arg(shelf.record(&key()).concat());
         for id in 1..=4 {
             remove.arg(shelf.commit(CommitId::new(id)));
         }

@@ -324,7 +324,7 @@ impl Inner {
             let mut call = self.scripts.read.call(keys.len().saturating_add(2));
             call.arg(&guard).arg(shelf.floors());
             for key in keys {
-                call.arg(shelf.record(key));
+                call.arg(shelf.record(key).concat());
             }
             for kind in &kinds {
                 call.arg(kind.name());
@@ -357,7 +357,7 @@ impl Inner {
         call.arg(shelf.records()).arg(least).arg(greatest(scan)).arg(scan.limit.max(1));
         call.arg(SCAN_BYTES_MAX).arg(SCAN_VISITS_MAX);
         call.arg(u8::from(scan.show == Show::All));
-        call.arg(scan.due_by.map(layout::time_digits).unwrap_or_default());
+        call.arg(scan.due_by.map(|due| layout::time_digits(due).to_vec()).unwrap_or_default());
         let reply = self.run(&self.scripts.scan, guard.as_bytes(), call).await;
         let Value::Array(parts) = reply.map_err(Trouble::failure)? else { return Err(nonsense()) };
         let [floors, resume, records] = <[Value; 3]>::try_from(parts).map_err(|_| nonsense())?;
@@ -531,13 +531,13 @@ impl Inner {
                     calls = self.attempt(&server, calls, (prepared, &mut results)).await;
                 }
                 Err(failure) => {
-                    fail(&calls, &failure, &mut results);
+                    fail(calls.iter().map(|(load, _)| load), &failure, &mut results);
                     return results;
                 }
             }
         }
         let failure = Failure::new(FailureKind::Unavailable, "the servers of Redis keep changing");
-        fail(&calls, &failure, &mut results);
+        fail(calls.iter().map(|(load, _)| load), &failure, &mut results);
         results
     }
 
@@ -575,9 +575,11 @@ impl Inner {
         calls: Vec<(Load, Cmd)>,
         (prepared, results): (&[Prepared<'_>], &mut Results),
     ) -> Vec<(Load, Cmd)> {
-        let mut pipeline = Pipeline::with_capacity(calls.len());
-        for (_, call) in &calls {
-            pipeline.add_command(call.clone());
+        let mut pipeline = Pipeline::with_capacity(calls.len().saturating_add(1));
+        let mut loads = Vec::with_capacity(calls.len());
+        for (load, call) in calls {
+            loads.push(load);
+            pipeline.add_command(call);
         }
         if 0 < self.replicas_min {
             pipeline.add_command(self.wait_command());
@@ -588,7 +590,7 @@ impl Inner {
             Err(trouble) => {
                 self.topology.doubt();
                 if let Trouble::Refused(failure) = trouble {
-                    fail(&calls, &failure, results);
+                    fail(&loads, &failure, results);
                 }
                 // Unknown is what a place without a result is.
                 return Vec::new();
@@ -596,7 +598,7 @@ impl Inner {
         };
         let mut again = Vec::new();
         let mut written = Vec::new();
-        for (load, call) in calls {
+        for (load, call) in loads.into_iter().zip(pipeline.cmd_iter()) {
             match replies.next() {
                 Some(Value::Array(parts)) if parts.len() == load.places.len() => {
                     for (place, reply) in load.places.iter().zip(parts) {
@@ -611,13 +613,13 @@ impl Inner {
                 }
                 Some(Value::ServerError(error)) => match trouble::of_server(&error) {
                     Trouble::NoScript(_) => {
-                        let whole = self.scripts.commit.whole(&call);
+                        let whole = self.scripts.commit.whole(call);
                         again.push((load, whole));
                     }
                     Trouble::Refused(_) if self.topology.follow(&error) => {
-                        again.push((load, call));
+                        again.push((load, call.clone()));
                     }
-                    Trouble::Refused(failure) => fail(&[(load, call)], &failure, results),
+                    Trouble::Refused(failure) => fail(&[load], &failure, results),
                     Trouble::Lost(_) | Trouble::Late(_) => {}
                 },
                 Some(_) | None => {}
@@ -632,13 +634,14 @@ impl Inner {
     }
 
     #[cfg(not(feature = "testing"))]
-    pub(crate) fn time(&self) -> String {
-        String::new()
+    pub(crate) fn time(&self) -> Vec<u8> {
+        Vec::new()
     }
 
     #[cfg(feature = "testing")]
-    pub(crate) fn time(&self) -> String {
-        self.clock.as_ref().map(|clock| layout::time_digits(clock.now())).unwrap_or_default()
+    pub(crate) fn time(&self) -> Vec<u8> {
+        let time = self.clock.as_ref().map(|clock| layout::time_digits(clock.now()).to_vec());
+        time.unwrap_or_default()
     }
 }
 
@@ -652,8 +655,8 @@ fn scripts(config: &RedisConfig) -> Scripts {
     if config.clock.is_some() { Scripts::told_the_time() } else { Scripts::default() }
 }
 
-fn fail(calls: &[(Load, Cmd)], failure: &Failure, results: &mut Results) {
-    for place in calls.iter().flat_map(|(load, _)| &load.places) {
+fn fail<'a>(loads: impl IntoIterator<Item = &'a Load>, failure: &Failure, results: &mut Results) {
+    for place in loads.into_iter().flat_map(|load| &load.places) {
         results.insert(*place, CommitResult::Failed(failure.clone()));
     }
 }

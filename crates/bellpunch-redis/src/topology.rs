@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bellpunch_store::Failure;
+use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ServerError, ServerErrorKind,
@@ -78,9 +79,16 @@ impl Scheme {
     }
 }
 
+/// Sends what there is: else a commit waits until the one before it is acknowledged, which the
+/// server does with its reply.
+fn at_once() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
+}
+
 /// A client of one server.
 pub(crate) fn client(info: ConnectionInfo, config: &RedisConfig) -> Result<Client, ConnectError> {
     let encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+    let info = info.set_tcp_settings(at_once());
     let client = match &config.root_certificates {
         Some(pem) if encrypted => {
             let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.clone()) };
@@ -189,7 +197,8 @@ fn sentinel(
     let addresses = sentinels.iter().map(|info| info.addr().clone());
     let build = || {
         let mut builder =
-            SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?;
+            SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
+                .set_client_to_redis_tcp_settings(at_once());
         if let Some(settings) = settings {
             builder = builder.set_client_to_redis_db(settings.db());
             if let Some(name) = settings.username() {

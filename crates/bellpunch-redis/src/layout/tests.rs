@@ -9,24 +9,49 @@ fn write(value: WriteValue) -> Write {
     Write { key: key("a\0b"), version, at, sweep_at: Some(Timestamp::EPOCH), value }
 }
 
+/// What is stored.
+fn encoded(write: &Write) -> Vec<u8> {
+    let (header, value) = encode(write);
+    [&header, value].concat()
+}
+
+#[test]
+fn writes_numbers_and_times_as_the_library_would() {
+    for number in [0, 1, 9, 10, 999_999, u64::MAX - 1, u64::MAX] {
+        let expected = format!("{number:020}");
+        assert_eq!(version_digits(Version::new(number)), expected.as_bytes());
+    }
+    for nanos in [0, 1, 999_999_999, 1_000_000_000, u128::from(u64::MAX) + 1] {
+        let time = Timestamp::from_nanos(nanos).unwrap();
+        assert_eq!(time_digits(time), format!("{nanos:021}").as_bytes());
+    }
+    let last = Timestamp::MAX;
+    assert_eq!(time_digits(last), format!("{:021}", last.nanos()).as_bytes());
+    assert_eq!(&count_digits(4_096), b"0000004096");
+    let write = write(WriteValue::Put((*b"content").into()));
+    let stored = encoded(&write);
+    let sum = checksum(&write.key, (&stored[..64], b"content"));
+    assert_eq!(&stored[64..72], format!("{sum:08x}").as_bytes());
+}
+
 #[test]
 fn reads_what_it_wrote_at_the_edges() {
     for value in [&b""[..], b"\0", &[255; 300]] {
         let write = write(WriteValue::Put(value.into()));
-        let found = decode(&write.key, &encode(&write)).unwrap();
+        let found = decode(&write.key, &encoded(&write)).unwrap();
         assert_eq!((found.version, found.at), (write.version, write.at));
         assert_eq!(found.sweep_at, Some(Timestamp::EPOCH));
         assert_eq!(found.value.as_deref(), Some(value));
     }
     let tombstone = Write { sweep_at: None, ..write(WriteValue::Delete) };
-    let found = decode(&tombstone.key, &encode(&tombstone)).unwrap();
+    let found = decode(&tombstone.key, &encoded(&tombstone)).unwrap();
     assert_eq!((found.sweep_at, found.value), (None, None));
 }
 
 #[test]
 fn refuses_every_changed_byte_every_cut_and_another_name() {
     let write = write(WriteValue::Put((*b"content").into()));
-    let stored = encode(&write);
+    let stored = encoded(&write);
     for at in 0..stored.len() {
         let mut changed = stored.clone();
         changed[at] ^= 1;
