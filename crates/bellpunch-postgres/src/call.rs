@@ -5,15 +5,17 @@
 //! hundred.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bellpunch_store::{
-    Commit, CommitResult, Failure, FailureKind, Precondition, RecordKey, Timestamp, Version,
-    Versioned, WriteValue,
+    Commit, CommitResult, Failure, FailureKind, RecordKey, Timestamp, Version, Versioned, Write,
+    WriteValue,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql};
 
+use crate::binary::{Numeric, Uuid};
 use crate::json::exact;
 use crate::text::escape;
 
@@ -27,43 +29,40 @@ pub(crate) const RECORDS_MAX: usize = 16_384;
 pub(crate) const BYTES_MAX: usize = 16 << 20;
 
 /// The call, with its parameters in order.
-pub(crate) const COMMIT: &str = "select * from {schema}.commit_v1(
-    $1::text[]::uuid[], $2, $3::text[]::numeric[], $4::text[]::numeric[],
-    $5, $6, $7, $8, $9, $10, $11, $12, $13::text[]::numeric[], $14::text[]::numeric[],
-    $15, $16::text[]::jsonb[], $17, $18, $19, $20, $21::text::numeric, $22)";
+pub(crate) const COMMIT: &str = "select * from {schema}.commit_v2(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 
-/// The arrays of a call.
+/// The arrays of a call: first those with an element for each commit, then its records.
 #[derive(Debug, Default)]
 pub(crate) struct Call<'a> {
-    ids: Vec<String>,
+    ids: Vec<Uuid>,
     partitions: Vec<Cow<'a, str>>,
-    nows: Vec<String>,
-    deadlines: Option<Vec<Option<String>>>,
-    reads: Reads<'a>,
-    writes: Writes<'a>,
+    nows: Vec<Numeric>,
+    deadlines: Vec<Option<Numeric>>,
+    /// How many records each commit writes that are not purged; `None`: it writes nothing.
+    puts: Vec<Option<i32>>,
+    /// The place, from 0, of each commit's first record.
+    firsts: Vec<usize>,
+    records: Records<'a>,
     locks: Vec<i32>,
     lock_all: bool,
 }
 
+/// An element of each array for each precondition, in order, and behind those of a commit one for
+/// each record that it writes without having read it. An array in which all would be null is not
+/// sent.
 #[derive(Debug, Default)]
-struct Reads<'a> {
+struct Records<'a> {
     commits: Vec<i32>,
     kinds: Vec<Cow<'a, str>>,
-    ids: Vec<Cow<'a, str>>,
-    versions: Vec<i64>,
-}
-
-#[derive(Debug, Default)]
-struct Writes<'a> {
-    commits: Vec<i32>,
-    kinds: Vec<Cow<'a, str>>,
-    ids: Vec<Cow<'a, str>>,
-    versions: Vec<i64>,
-    at: Vec<String>,
-    sweep_at: Vec<Option<String>>,
-    put: Vec<bool>,
-    values: Vec<Option<&'a str>>,
-    raw: Vec<Option<&'a [u8]>>,
+    names: Vec<Cow<'a, str>>,
+    expected: Vec<Option<i64>>,
+    versions: Option<Vec<Option<i64>>>,
+    times: Vec<Option<Numeric>>,
+    sweeps: Option<Vec<Option<Numeric>>>,
+    purged: Option<Vec<bool>>,
+    texts: Vec<Option<&'a str>>,
+    raws: Option<Vec<Option<&'a [u8]>>>,
 }
 
 /// What a call is told beside its commits.
@@ -72,7 +71,7 @@ pub(crate) struct Setting {
     /// Names the locks of this schema: even.
     pub(crate) lock_class: i32,
     /// How far ahead of the server's clock a `now` may be, in nanoseconds.
-    pub(crate) skew: String,
+    pub(crate) skew: Numeric,
     /// Whether commits are synchronous whatever the session says.
     pub(crate) strict: bool,
 }
@@ -122,9 +121,6 @@ impl<'a> Call<'a> {
         for (commit, number) in commits.iter().zip(1_i32..) {
             call.add(commit, number);
         }
-        if call.deadlines.as_ref().is_some_and(|all| all.iter().all(Option::is_none)) {
-            call.deadlines = None;
-        }
         call.locks.sort_unstable();
         call.locks.dedup();
         call.lock_all = LOCKS_MAX < call.locks.len();
@@ -136,80 +132,156 @@ impl<'a> Call<'a> {
 
     fn add(&mut self, commit: &'a Commit, number: i32) {
         let partition = commit.partition.as_str();
-        self.ids.push(commit.id.to_string());
+        let time = |at: Timestamp| Numeric(at.nanos());
+        self.ids.push(Uuid(commit.id.bits()));
         self.partitions.push(escape(partition));
-        self.nows.push(commit.now.nanos().to_string());
-        let deadline = commit.deadline.map(|deadline| deadline.nanos().to_string());
-        self.deadlines.get_or_insert_default().push(deadline);
+        self.nows.push(time(commit.now));
+        self.deadlines.push(commit.deadline.map(time));
         let writing = !commit.writes.is_empty();
+        let first = self.records.commits.len();
+        self.firsts.push(first);
         for precondition in &commit.preconditions {
-            let (kind, id) = (precondition.key.kind.name(), precondition.key.id.as_str());
-            self.reads.commits.push(number);
-            self.reads.kinds.push(escape(kind));
-            self.reads.ids.push(escape(id));
             // No record has a version that cannot be stored: none is equal to this one.
             let version = i64::try_from(precondition.version.get()).unwrap_or(-1);
-            self.reads.versions.push(version);
+            self.record(number, &precondition.key, Some(version));
             if writing {
-                self.locks.push(hash([partition, kind, id]));
+                self.lock(partition, &precondition.key);
             }
         }
+        let puts = self.write(commit, (number, first));
+        self.puts.push(writing.then_some(puts));
+    }
+
+    /// Adds a record.
+    fn record(&mut self, number: i32, key: &'a RecordKey, expected: Option<i64>) {
+        let records = &mut self.records;
+        records.commits.push(number);
+        records.kinds.push(escape(key.kind.name()));
+        records.names.push(escape(key.id.as_str()));
+        records.expected.push(expected);
+        records.times.push(None);
+        records.texts.push(None);
+        fill(&mut records.versions, records.commits.len());
+        fill(&mut records.sweeps, records.commits.len());
+        fill(&mut records.purged, records.commits.len());
+        fill(&mut records.raws, records.commits.len());
+    }
+
+    fn lock(&mut self, partition: &str, key: &RecordKey) {
+        self.locks.push(hash([partition, key.kind.name(), key.id.as_str()]));
+    }
+
+    /// Adds what a commit writes to its records, of which there are some from a place on; gives how
+    /// many of them are put.
+    fn write(&mut self, commit: &'a Commit, (number, first): (i32, usize)) -> i32 {
+        let partition = commit.partition.as_str();
+        let (mut next, mut by_key, mut puts) = (0_usize, None, 0_i32);
         for write in &commit.writes {
-            let (kind, id) = (write.key.kind.name(), write.key.id.as_str());
-            let writes = &mut self.writes;
-            writes.commits.push(number);
-            writes.kinds.push(escape(kind));
-            writes.ids.push(escape(id));
-            let version = i64::try_from(write.version.get());
-            writes.versions.push(version.expect("checked before it is sent"));
-            writes.at.push(write.at.nanos().to_string());
-            writes.sweep_at.push(write.sweep_at.map(|at| at.nanos().to_string()));
-            writes.put.push(write.value != WriteValue::Purge);
-            let (value, raw) = match &write.value {
-                WriteValue::Put(bytes) => match exact(bytes) {
-                    Some(text) => (Some(text), None),
-                    None => (None, Some(&**bytes)),
-                },
-                WriteValue::Delete => (None, None),
-                WriteValue::Purge => {
-                    // The floor is raised by one at a time, and waited for before the clock.
-                    self.locks.push(hash([partition, kind]));
-                    (None, None)
+            let reads = &commit.preconditions;
+            // An executor writes in the order of its preconditions: then no map is needed.
+            let ahead = match by_key {
+                None => reads.iter().skip(next).position(|read| read.key == write.key),
+                Some(_) => None,
+            };
+            let read = ahead.map(|steps| next.saturating_add(steps)).or_else(|| {
+                let all = || reads.iter().zip(0_usize..).map(|(read, place)| (&read.key, place));
+                let by_key: &mut BTreeMap<_, _> = by_key.get_or_insert_with(|| all().collect());
+                by_key.get(&write.key).copied()
+            });
+            let place = match read {
+                Some(place) => {
+                    next = place.saturating_add(1);
+                    first.saturating_add(place)
+                }
+                None => {
+                    self.record(number, &write.key, None);
+                    self.lock(partition, &write.key);
+                    self.records.commits.len().saturating_sub(1)
                 }
             };
-            writes.values.push(value);
-            writes.raw.push(raw);
-            self.locks.push(hash([partition, kind, id]));
+            if write.value == WriteValue::Purge {
+                // The floor is raised by one at a time, and waited for before the clock.
+                self.locks.push(hash([partition, write.key.kind.name()]));
+            } else {
+                puts = puts.saturating_add(1);
+            }
+            self.records.write(place, write);
         }
+        puts
     }
 
     /// The parameters, in order.
-    pub(crate) fn parameters<'p>(&'p self, setting: &'p Setting) -> [&'p (dyn ToSql + Sync); 22] {
-        let (reads, writes) = (&self.reads, &self.writes);
+    pub(crate) fn parameters<'p>(&'p self, setting: &'p Setting) -> [&'p (dyn ToSql + Sync); 20] {
+        let records = &self.records;
+        let deadlines: &(dyn ToSql + Sync) =
+            if self.deadlines.iter().any(Option::is_some) { &self.deadlines } else { &NONE };
         [
             &self.ids,
             &self.partitions,
             &self.nows,
-            &self.deadlines,
-            &reads.commits,
-            &reads.kinds,
-            &reads.ids,
-            &reads.versions,
-            &writes.commits,
-            &writes.kinds,
-            &writes.ids,
-            &writes.versions,
-            &writes.at,
-            &writes.sweep_at,
-            &writes.put,
-            &writes.values,
-            &writes.raw,
+            deadlines,
+            &self.puts,
+            &records.commits,
+            &records.kinds,
+            &records.names,
+            &records.expected,
+            &records.versions,
+            &records.times,
+            &records.sweeps,
+            &records.purged,
+            &records.texts,
+            &records.raws,
             &setting.lock_class,
             &self.locks,
             &self.lock_all,
             &setting.skew,
             &setting.strict,
         ]
+    }
+}
+
+/// Instead of an array.
+const NONE: Option<Vec<Numeric>> = None;
+
+/// Makes an array as long as the others, if it is there.
+fn fill<T: Clone + Default>(array: &mut Option<Vec<T>>, length: usize) {
+    if let Some(array) = array {
+        array.resize(length, T::default());
+    }
+}
+
+/// Sets an element of an array, which is made if it is not there.
+fn set<T: Clone + Default>(array: &mut Option<Vec<T>>, (place, length): (usize, usize), value: T) {
+    let array = array.get_or_insert_with(|| vec![T::default(); length]);
+    if let Some(element) = array.get_mut(place) {
+        *element = value;
+    }
+}
+
+impl<'a> Records<'a> {
+    /// Writes a record, which has a place.
+    fn write(&mut self, place: usize, write: &'a Write) {
+        let at = (place, self.commits.len());
+        let version = i64::try_from(write.version.get()).expect("checked before it is sent");
+        set(&mut self.versions, at, Some(version));
+        if let Some(time) = self.times.get_mut(place) {
+            *time = Some(Numeric(write.at.nanos()));
+        }
+        if let Some(sweep_at) = write.sweep_at {
+            set(&mut self.sweeps, at, Some(Numeric(sweep_at.nanos())));
+        }
+        match &write.value {
+            WriteValue::Put(bytes) => match exact(bytes) {
+                text @ Some(_) => {
+                    if let Some(element) = self.texts.get_mut(place) {
+                        *element = text;
+                    }
+                }
+                None => set(&mut self.raws, at, Some(&**bytes)),
+            },
+            WriteValue::Delete => {}
+            WriteValue::Purge => set(&mut self.purged, at, true),
+        }
     }
 }
 
@@ -279,8 +351,8 @@ pub(crate) struct Answer<'r> {
     outcomes: Vec<i32>,
     store_time: Timestamp,
     applied: Option<Vec<Option<&'r str>>>,
-    /// The records that differ, each with its place, from 1, among the preconditions of the call.
-    differing: Vec<(i64, Stored<'r>)>,
+    /// The records that differ, each with its place, from 1, among the records of the call.
+    differing: Vec<(usize, Stored<'r>)>,
 }
 
 impl<'r> Answer<'r> {
@@ -291,7 +363,7 @@ impl<'r> Answer<'r> {
             applied: column(row, "applied")?,
             differing: Vec::new(),
         };
-        let places: Option<Vec<i64>> = column(row, "c_read")?;
+        let places: Option<Vec<i32>> = column(row, "c_read")?;
         let Some(places) = places else { return Ok(answer) };
         let versions: Vec<i64> = column(row, "c_version")?;
         let at: Vec<&str> = column(row, "c_at")?;
@@ -301,19 +373,18 @@ impl<'r> Answer<'r> {
         let first = places.into_iter().zip(versions).zip(at);
         let rest = sweep_at.into_iter().zip(values).zip(raw);
         for (((place, version), at), ((sweep_at, value), raw)) in first.zip(rest) {
+            let place = usize::try_from(place).map_err(|_| damaged("a place in an answer"))?;
             answer.differing.push((place, Stored { version, at, sweep_at, value, raw }));
         }
         Ok(answer)
     }
 
-    /// What came of the commits, in order.
-    pub(crate) fn results(&self, commits: &[Arc<Commit>]) -> Vec<CommitResult> {
+    /// What came of the commits of a call, in order.
+    pub(crate) fn results(&self, commits: &[Arc<Commit>], call: &Call<'_>) -> Vec<CommitResult> {
         let mut results = Vec::new();
-        let mut places = 1_i64..;
-        for (index, commit) in commits.iter().enumerate() {
-            let reads: Vec<_> = commit.preconditions.iter().zip(places.by_ref()).collect();
+        for (index, (commit, first)) in commits.iter().zip(&call.firsts).enumerate() {
             let result = match self.outcomes.get(index) {
-                Some(3) => self.conflict(&reads),
+                Some(3) => self.conflict(commit, *first),
                 _ => self.result(index),
             };
             results.push(result.unwrap_or_else(CommitResult::Failed));
@@ -336,12 +407,11 @@ impl<'r> Answer<'r> {
         })
     }
 
-    fn conflict(&self, reads: &[(&Precondition, i64)]) -> Result<CommitResult, Failure> {
-        let first = reads.first().map_or(0, |(_, place)| *place);
+    fn conflict(&self, commit: &Commit, first: usize) -> Result<CommitResult, Failure> {
         let mut current = Vec::new();
         for (place, record) in &self.differing {
-            let index = place.checked_sub(first).and_then(|index| usize::try_from(index).ok());
-            if let Some((read, _)) = index.and_then(|index| reads.get(index)) {
+            let index = place.checked_sub(1).and_then(|place| place.checked_sub(first));
+            if let Some(read) = index.and_then(|index| commit.preconditions.get(index)) {
                 current.push((read.key.clone(), record.versioned()?));
             }
         }

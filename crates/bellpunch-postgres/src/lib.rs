@@ -6,6 +6,7 @@
 //! an `UPDATE` is evaluated before the wait for a lock, so one that compares a deadline lets through
 //! what expired while it waited.
 
+mod binary;
 mod call;
 mod config;
 mod failure;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bellpunch_store::{Failure, FailureKind};
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod, Runtime,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
@@ -43,6 +43,8 @@ impl Link {
             Manager::from_config(address, connector(config)?, ManagerConfig { recycling_method });
         let pool = Pool::builder(manager)
             .max_size(config.connections_max)
+            // The one that was used last: its server process has all at hand.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(config.timeout))
             .create_timeout(Some(config.timeout))

@@ -17,7 +17,7 @@ use crate::link::Link;
 /// The layout of the tables.
 const FORMAT: i32 = 1;
 /// The functions' and views' text: raised with each change of it.
-const FUNCTIONS: i32 = 1;
+const FUNCTIONS: i32 = 2;
 
 const SCHEMA: &str = include_str!("sql/schema.sql");
 const FUNCTIONS_TEXT: &str = include_str!("sql/functions.sql");

@@ -19,9 +19,10 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use crate::binary::Numeric;
 use crate::call::{
-    Answer, BYTES_MAX, COMMIT, Call, RECORDS_MAX, Setting, Stored, check, column, commit_bytes,
-    damaged, name, time,
+    Answer, BYTES_MAX, COMMIT, Call, RECORDS_MAX, Setting, Stored, check, column,
+    commit_bytes, damaged, name, time,
 };
 use crate::config::{ConnectError, ConnectErrorKind, PostgresConfig};
 use crate::failure::Trouble;
@@ -197,7 +198,7 @@ impl PostgresStore {
         };
         let setting = Setting {
             lock_class: lock_class(&config.schema),
-            skew: config.clock_skew_max_ns.to_string(),
+            skew: Numeric(config.clock_skew_max_ns.into()),
             strict: server.strict,
         };
         let properties = Properties {
@@ -390,7 +391,7 @@ impl Inner {
         let row = rows.first().ok_or_else(|| Trouble::Unknown(damaged("an empty answer")))?;
         // It was answered, so it was applied, or not: what cannot be read is known to nobody.
         let answer = Answer::of(row).map_err(Trouble::Unknown)?;
-        Ok(answer.results(commits))
+        Ok(answer.results(commits, &call))
     }
 
     /// Now and then, forgets old commits, beside everything else.

@@ -16,18 +16,18 @@ begin
 end
 $$;
 
--- Applies commits of distinct partitions, each whole or not at all. An outcome is 0: applied,
--- 1: its preconditions hold (it writes nothing), 2: applied before, 3: conflict, 4: too late,
--- 5: ahead of the clock.
-create or replace function {schema}.commit_v1(
-    ids uuid[], partitions text[], nows numeric[], deadlines numeric[],
-    reads_commit integer[], reads_kind text[], reads_id text[], reads_version bigint[],
-    writes_commit integer[], writes_kind text[], writes_id text[], writes_version bigint[],
-    writes_at numeric[], writes_sweep numeric[], writes_put boolean[],
-    writes_value jsonb[], writes_raw bytea[],
+-- Applies commits of distinct partitions, each whole or not at all. The arrays from commits on have
+-- one element for each record that is compared or written; where none is null they may be null as a
+-- whole: versions if nothing is written, sweeps, purged and raws if there is no such thing. An
+-- outcome is 0: applied, 1: its preconditions hold (it writes nothing), 2: applied before,
+-- 3: conflict, 4: too late, 5: ahead of the clock.
+create or replace function {schema}.commit_v2(
+    ids uuid[], partitions text[], nows numeric[], deadlines numeric[], puts integer[],
+    commits integer[], kinds text[], names text[], expected bigint[], versions bigint[],
+    times numeric[], sweeps numeric[], purged boolean[], texts text[], raws bytea[],
     lock_class integer, locks integer[], lock_all boolean, skew numeric, strict boolean,
     out outcomes integer[], out store_time text, out applied text[],
-    out c_commit integer[], out c_read bigint[], out c_version bigint[],
+    out c_commit integer[], out c_read integer[], out c_version bigint[],
     out c_at text[], out c_sweep text[], out c_value text[], out c_raw bytea[]
 )
 language plpgsql volatile
@@ -36,13 +36,17 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
-    writing constant boolean := 0 < cardinality(writes_commit);
+    writing constant boolean := versions is not null;
+    purges constant boolean := purged is not null;
     clock numeric;
     before numeric[];
-    purges boolean := false;
+    places tid[];
+    others integer[];
+    ahead boolean;
     writes boolean := false;
-    wanted bigint;
+    wanted bigint := 0;
     done bigint;
+    more bigint;
 begin
     -- Each statement below has to see what was committed before it, not before the first.
     if current_setting('transaction_isolation') <> 'read committed' then
@@ -67,14 +71,13 @@ begin
             perform pg_advisory_xact_lock_shared(lock_class, 1);
             perform pg_advisory_xact_lock(lock_class + 1, l) from unnest(locks) as l;
         end if;
-        purges := false = any (writes_put);
         if deadlines is not null then
             -- Others' SQL may hold what will be written, and must not hold it after the clock.
             lock table {schema}.records, {schema}.floors, {schema}.commits in row exclusive mode;
             perform 1 from (
-                select distinct partitions[w.c] as p, w.k, w.i
-                from unnest(writes_commit, writes_kind, writes_id) as w (c, k, i)
-                order by 1, 2, 3
+                select partitions[commits[n]] as p, kinds[n] as k, names[n] as i
+                from generate_series(1, cardinality(commits)) as n
+                where versions[n] is not null order by 1, 2, 3
             ) w, lateral (
                 select 1 from {schema}.records r
                 where r.partition = w.p and r.kind = w.k and r.id = w.i
@@ -82,9 +85,9 @@ begin
             ) held;
             if purges then
                 perform 1 from (
-                    select distinct partitions[w.c] as p, w.k
-                    from unnest(writes_commit, writes_kind, writes_put) as w (c, k, put)
-                    where not w.put order by 1, 2
+                    select distinct partitions[commits[n]] as p, kinds[n] as k
+                    from generate_series(1, cardinality(commits)) as n
+                    where purged[n] order by 1, 2
                 ) w, lateral (
                     select 1 from {schema}.floors f
                     where f.partition = w.p and f.kind = w.k
@@ -92,43 +95,62 @@ begin
                 ) held;
             end if;
         end if;
-        select array_agg(c.at order by i.n) into before
-        from unnest(ids) with ordinality as i (id, n) left join {schema}.commits c on c.id = i.id;
     end if;
 
-    select array_agg(f.c) filter (where f.differs),
-        array_agg(f.n) filter (where f.differs),
-        array_agg(f.seen) filter (where f.differs),
-        array_agg(f.at::text) filter (where f.differs),
-        array_agg(f.sweep_at::text) filter (where f.differs),
-        array_agg(f.value::text) filter (where f.differs),
-        array_agg(f.raw) filter (where f.differs)
-    into c_commit, c_read, c_version, c_at, c_sweep, c_value, c_raw
-    from (
-        select p.c, p.n, v.seen, v.seen <> p.expected as differs, r.sweep_at, r.value, r.raw,
-            case when r.value is not null or r.raw is not null then r.at
-            else greatest(r.at, (
-                select f.at from {schema}.floors f
-                where f.partition = partitions[p.c] and f.kind = p.k
-            ), 0) end as at
-        from unnest(reads_commit, reads_kind, reads_id, reads_version) with ordinality
-            as p (c, k, i, expected, n)
+    -- Mostly a record is there, and is as expected: then its place is all that is needed.
+    select array_agg(r.ctid order by n), array_agg(n) filter (where r.ctid is null)
+    into places, others
+    from generate_series(1, cardinality(commits)) as n
+    left join {schema}.records r
+        on r.partition = partitions[commits[n]] and r.kind = kinds[n] and r.id = names[n]
+        and r.version = expected[n] and (r.value is not null or r.raw is not null);
+
+    if others is not null then
+        select array_agg(commits[o.n]), array_agg(o.n), array_agg(v.seen),
+            array_agg(v.at::text), array_agg(r.sweep_at::text), array_agg(r.value::text),
+            array_agg(r.raw)
+        into c_commit, c_read, c_version, c_at, c_sweep, c_value, c_raw
+        from unnest(others) as o (n)
         left join {schema}.records r
-            on r.partition = partitions[p.c] and r.kind = p.k and r.id = p.i
+            on r.partition = partitions[commits[o.n]] and r.kind = kinds[o.n]
+            and r.id = names[o.n]
+        left join {schema}.floors f
+            on f.partition = partitions[commits[o.n]] and f.kind = kinds[o.n]
         cross join lateral (
             select case when r.value is not null or r.raw is not null then r.version
-            else greatest(r.version, (
-                select f.version from {schema}.floors f
-                where f.partition = partitions[p.c] and f.kind = p.k
-            ), 0) end as seen
+                else greatest(r.version, f.version, 0) end as seen,
+                case when r.value is not null or r.raw is not null then r.at
+                else greatest(r.at, f.at, 0) end as at
         ) v
-    ) f;
+        where v.seen <> expected[o.n];
+
+        -- What was applied before has raised the versions that it names.
+        if writing and (c_commit is not null or array_position(expected, null) is not null) then
+            select array_agg(c.at order by i.n) into before
+            from unnest(ids) with ordinality as i (id, n)
+            left join {schema}.commits c on c.id = i.id;
+        end if;
+    end if;
 
     -- All locks are held, and all that waits has been waited for: only now is it late or not.
     clock := {schema}.clock_ns();
     store_time := clock::text;
 
     for n in 1 .. cardinality(ids) loop
+        -- The question about the records is a statement of its own: asked only if it matters.
+        ahead := clock + skew < nows[n];
+        if ahead then
+            ahead := not exists (
+                select 1
+                from generate_series(1, cardinality(commits)) as p
+                left join {schema}.records r
+                    on r.partition = partitions[n] and r.kind = kinds[p] and r.id = names[p]
+                left join {schema}.floors f on f.partition = partitions[n] and f.kind = kinds[p]
+                where commits[p] = n and expected[p] is not null and nows[n] <= case
+                    when r.value is not null or r.raw is not null then r.at
+                    else greatest(r.at, f.at, 0) end
+            );
+        end if;
         if before[n] is not null then
             outcomes[n] := 2;
             applied[n] := before[n]::text;
@@ -136,65 +158,63 @@ begin
             outcomes[n] := 3;
         elsif deadlines[n] <= clock then
             outcomes[n] := 4;
-        elsif clock + skew < nows[n] and not exists (
-            select 1
-            from unnest(reads_commit, reads_kind, reads_id) as p (c, k, i)
-            left join {schema}.records r
-                on r.partition = partitions[p.c] and r.kind = p.k and r.id = p.i
-            left join {schema}.floors f on f.partition = partitions[p.c] and f.kind = p.k
-            where p.c = n and nows[n] <= case
-                when r.value is not null or r.raw is not null then r.at
-                else greatest(r.at, f.at, 0) end
-        ) then
+        elsif ahead then
             outcomes[n] := 5;
-        elsif n = any (writes_commit) then
+        elsif puts[n] is null then
+            outcomes[n] := 1;
+        else
             outcomes[n] := 0;
             writes := true;
-        else
-            outcomes[n] := 1;
+            wanted := wanted + puts[n];
         end if;
     end loop;
 
     if writes then
-        insert into {schema}.records as r
-            (partition, kind, id, version, at, sweep_at, value, raw)
-        select partitions[w.c], w.k, w.i, w.version, w.at, w.sweep, w.value, w.raw
-        from unnest(writes_commit, writes_kind, writes_id, writes_version, writes_at, writes_sweep,
-            writes_put, writes_value, writes_raw)
-            as w (c, k, i, version, at, sweep, put, value, raw)
-        where w.put and outcomes[w.c] = 0
-        on conflict (partition, kind, id) do update set
-            version = excluded.version, at = excluded.at, sweep_at = excluded.sweep_at,
-            value = excluded.value, raw = excluded.raw
-        where r.version < excluded.version;
+        -- A row that others' SQL replaced in between is not at its place any more; one that they
+        -- hold is compared again once they let go.
+        update {schema}.records r set
+            version = versions[n], at = times[n], sweep_at = sweeps[n],
+            value = texts[n]::jsonb, raw = raws[n]
+        from generate_series(1, cardinality(commits)) as n
+        where r.ctid = places[n] and r.version = expected[n]
+            and versions[n] is not null and purged[n] is not true and outcomes[commits[n]] = 0;
         get diagnostics done = row_count;
-        if done <> cardinality(writes_put) then
-            select count(*) into wanted from unnest(writes_commit, writes_put) as w (c, put)
-            where w.put and outcomes[w.c] = 0;
-            if done <> wanted then
-                -- Somebody's own SQL changed a record between the comparison and here.
-                raise exception 'a record was changed by other SQL at the same time'
-                    using errcode = 'serialization_failure';
-            end if;
+        if others is not null then
+            insert into {schema}.records as r
+                (partition, kind, id, version, at, sweep_at, value, raw)
+            select partitions[commits[n]], kinds[n], names[n], versions[n], times[n], sweeps[n],
+                texts[n]::jsonb, raws[n]
+            from unnest(others) as n
+            where versions[n] is not null and purged[n] is not true and outcomes[commits[n]] = 0
+            on conflict (partition, kind, id) do update set
+                version = excluded.version, at = excluded.at, sweep_at = excluded.sweep_at,
+                value = excluded.value, raw = excluded.raw
+            where r.version < excluded.version;
+            get diagnostics more = row_count;
+            done := done + more;
+        end if;
+        if done <> wanted then
+            -- Somebody's own SQL changed a record between the comparison and here.
+            raise exception 'a record was changed by other SQL at the same time'
+                using errcode = 'serialization_failure';
         end if;
         if purges then
             delete from {schema}.records r
-            using unnest(writes_commit, writes_kind, writes_id, writes_put) as w (c, k, i, put)
-            where not w.put and outcomes[w.c] = 0
-                and r.partition = partitions[w.c] and r.kind = w.k and r.id = w.i;
+            using generate_series(1, cardinality(commits)) as n
+            where purged[n] and outcomes[commits[n]] = 0
+                and r.partition = partitions[commits[n]] and r.kind = kinds[n] and r.id = names[n];
             insert into {schema}.floors as f (partition, kind, version, at)
-            select partitions[w.c], w.k, max(w.version), max(w.at)
-            from unnest(writes_commit, writes_kind, writes_version, writes_at, writes_put)
-                as w (c, k, version, at, put)
-            where not w.put and outcomes[w.c] = 0
+            select partitions[commits[n]], kinds[n], max(versions[n]), max(times[n])
+            from generate_series(1, cardinality(commits)) as n
+            where purged[n] and outcomes[commits[n]] = 0
             group by 1, 2 order by 1, 2
             on conflict (partition, kind) do update set
                 version = greatest(f.version, excluded.version),
                 at = greatest(f.at, excluded.at);
         end if;
         insert into {schema}.commits (id, partition, at)
-        select ids[o.n], partitions[o.n], clock
-        from unnest(outcomes) with ordinality as o (outcome, n) where o.outcome = 0;
+        select ids[n], partitions[n], clock
+        from generate_series(1, cardinality(ids)) as n where outcomes[n] = 0;
     end if;
 end
 $$;

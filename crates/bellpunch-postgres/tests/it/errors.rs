@@ -184,6 +184,26 @@ fn a_change_by_other_sql_between_comparison_and_write_is_not_overwritten() {
 }
 
 #[test]
+fn what_is_written_without_being_read_is_recognised_and_moves_no_place() {
+    let server = Postgres::start();
+    let (store, _) = with_records(&server, |_| {});
+    let value = bellpunch_store::WriteValue::Put(b"{}".as_slice().into());
+    let unread = Arc::new(commit(vec![reading("b", 1)], vec![writing("u", 3, value)]));
+    // Beside it, in another partition, one that expects what is not there.
+    let mut other = commit(vec![reading("x", 0), reading("y", 4)], Vec::new());
+    other.partition = bellpunch_store::Partition::new("q").unwrap();
+    let first = wait(store.commit(vec![Arc::clone(&unread), Arc::new(other)]));
+    committed(&first[0]);
+    let CommitResult::Conflict { current } = &first[1] else { panic!("{first:?}") };
+    let named: Vec<_> = current.iter().map(|(key, now)| (key, now.version.get())).collect();
+    assert_eq!(named, [(&key("y"), 0)]);
+    // Nothing that it read has changed: only its id tells that it was applied, and when.
+    let again = send(&store, unread);
+    assert_eq!(format!("{again:?}"), format!("{:?}", first[0]));
+    assert_eq!(version(&store, "u"), 3);
+}
+
+#[test]
 fn a_database_that_is_read_only_is_unavailable() {
     let server = Postgres::start();
     let (store, url) = with_records(&server, |_| {});
@@ -276,11 +296,10 @@ fn a_session_that_turns_synchronous_commits_off_gets_them_all_the_same() {
     let other = Session::new(url);
     let within = "create function pg_temp.seen() returns text language plpgsql as $$
         begin
-            perform bellpunch.commit_v1(
-                array[gen_random_uuid()], array['p'], array[0], null, array[1], array['records'],
-                array['z'], array[0]::bigint[], array[1], array['records'], array['z'],
-                array[1]::bigint[], array[0], array[null]::numeric[], array[true],
-                array['{}']::jsonb[], array[null]::bytea[], 2, array[5], false, 0, true);
+            perform bellpunch.commit_v2(
+                array[gen_random_uuid()], array['p'], array[0], null, array[1],
+                array[1], array['records'], array['z'], array[0]::bigint[], array[1]::bigint[],
+                array[0], null, null, array['{}'], null, 2, array[5], false, 0, true);
             return current_setting('synchronous_commit');
         end $$";
     other.run(within);

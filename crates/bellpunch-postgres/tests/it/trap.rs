@@ -142,7 +142,7 @@ fn a_clock_that_is_read_before_the_locks_is_caught() {
         let scene = Scene::new(&server);
         let defined = scene.other.ask(&format!(
             "select pg_get_functiondef(oid) from pg_proc
-             where proname = 'commit_v1' and pronamespace = '{}'::regnamespace",
+             where proname = 'commit_v2' and pronamespace = '{}'::regnamespace",
             scene.schema
         ));
         let read = format!("    clock := \"{}\".clock_ns();\n", scene.schema);
