@@ -17,6 +17,8 @@ use crate::index::{Change, Index, Place, Seen, memory};
 
 /// How many preconditions and writes one commit may have.
 pub(crate) const RECORDS_MAX: usize = 65_536;
+/// Records that take much less time than a sync.
+pub(crate) const RECORDS_MIN: usize = 8;
 /// How many bytes of keys and values one commit may have.
 pub(crate) const COMMIT_BYTES_MAX: usize = 16 << 20;
 

@@ -13,7 +13,7 @@ use bellpunch_store::{
 };
 use tokio::sync::oneshot;
 
-use crate::batch::{Batch, COMMIT_BYTES_MAX, RECORDS_MAX, check_bounds};
+use crate::batch::{Batch, COMMIT_BYTES_MAX, RECORDS_MAX, RECORDS_MIN, check_bounds};
 use crate::committer::{BATCH_BYTES, Committer, Job, Pace, Shared};
 use crate::compaction::Compaction;
 use crate::config::{DiskConfig, OpenError, OpenErrorKind};
@@ -219,6 +219,7 @@ impl Store for DiskStore {
             risk: None,
             clock: StoreClock::AtExclusivity,
             records_max: RECORDS_MAX,
+            records_min: RECORDS_MIN,
             bytes_max: COMMIT_BYTES_MAX,
         }
     }

@@ -25,6 +25,8 @@ const LOCKS_MAX: usize = 256;
 
 /// Preconditions and writes in one commit.
 pub(crate) const RECORDS_MAX: usize = 16_384;
+/// Records that take about as long as all else of a call: 6 to 8 microseconds each, of 270 and a sync.
+pub(crate) const RECORDS_MIN: usize = 64;
 /// Bytes of keys and values in one commit.
 pub(crate) const BYTES_MAX: usize = 16 << 20;
 

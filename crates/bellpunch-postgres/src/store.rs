@@ -21,7 +21,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::binary::Numeric;
 use crate::call::{
-    Answer, BYTES_MAX, COMMIT, Call, RECORDS_MAX, Setting, Stored, check, column,
+    Answer, BYTES_MAX, COMMIT, Call, RECORDS_MAX, RECORDS_MIN, Setting, Stored, check, column,
     commit_bytes, damaged, name, time,
 };
 use crate::config::{ConnectError, ConnectErrorKind, PostgresConfig};
@@ -209,6 +209,7 @@ impl PostgresStore {
             risk: server.risk,
             clock: StoreClock::AtExclusivity,
             records_max: RECORDS_MAX,
+            records_min: RECORDS_MIN,
             bytes_max: BYTES_MAX,
         };
         let inner = Inner {

@@ -28,6 +28,8 @@ use crate::{ConnectError, ConnectErrorKind, RedisConfig};
 
 /// Preconditions and writes of one commit: its script keeps the server for about 2 ms.
 const RECORDS_MAX: usize = 2_000;
+/// Records that take much less time than a sync.
+const RECORDS_MIN: usize = 16;
 /// Bytes of keys and values of one commit.
 const BYTES_MAX: usize = 8 << 20;
 /// Preconditions of the commits of one script, unless it has only one.
@@ -205,6 +207,7 @@ impl Inner {
                 risk: promise.risk,
                 clock: StoreClock::AtExclusivity,
                 records_max: RECORDS_MAX,
+                records_min: RECORDS_MIN,
                 bytes_max: BYTES_MAX,
             },
             replicas_min: config.replicas_min,

@@ -130,6 +130,7 @@ impl SimStore {
                 ClockKind::Node => StoreClock::Node,
             },
             records_max: 4_096,
+            records_min: 1,
             bytes_max: 1 << 20,
         }
     }

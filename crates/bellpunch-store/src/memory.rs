@@ -260,6 +260,7 @@ impl Store for MemoryStore {
             risk: None,
             clock: StoreClock::AtExclusivity,
             records_max: 65_536,
+            records_min: 8,
             bytes_max: 64 << 20,
         }
     }

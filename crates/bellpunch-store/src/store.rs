@@ -104,6 +104,9 @@ pub struct Properties {
     pub clock: StoreClock,
     /// How many preconditions and writes one commit may have.
     pub records_max: usize,
+    /// Below so many preconditions and writes a commit takes hardly less time, so that it is not
+    /// worth while to send them beside another commit before there are more.
+    pub records_min: usize,
     /// How many bytes of keys and values one commit may have.
     pub bytes_max: usize,
 }

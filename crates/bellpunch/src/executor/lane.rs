@@ -25,8 +25,6 @@ use crate::{AnyOutcome, Error, ErrorKind, Refusal};
 const SAME_KEY_MAX: u32 = 17;
 /// Batches of a partition that are in flight at once.
 const FLIGHTS_MAX: usize = 2;
-/// Commands that are worth being cut in two batches.
-const HALVED_MIN: usize = 16;
 /// How long commands wait behind a commit whose reply was lost. Then they do what they are to do
 /// without the store; what was sent is still found out.
 pub(super) const DOUBT_MAX: Span = Span::from_millis(250);
@@ -205,7 +203,7 @@ impl Lane {
             if self.may_decide() {
                 self.decide(turn);
             }
-            if !self.may_depart() {
+            if !self.may_depart(turn.rules) {
                 return false;
             }
             self.depart(turn);
@@ -228,12 +226,13 @@ impl Lane {
 
     /// Whether what was decided may be sent now: alone, or beside what it does not rest on. Beside
     /// others only if it is not much smaller: it would take as long, for fewer.
-    fn may_depart(&self) -> bool {
+    fn may_depart(&self, rules: &Rules) -> bool {
         let commands = |flight: &Flight| flight.batch.members.len();
         let in_flight: usize = self.flights.iter().map(commands).sum();
         let rests_on = |flight: &Flight| self.batch.rests_on.contains(&flight.batch.number());
         let beside = || {
             self.flights.len() < FLIGHTS_MAX
+                && rules.records_min <= self.batch.records()
                 && in_flight <= self.batch.members.len().saturating_mul(2)
                 && !self.flights.iter().any(rests_on)
                 && !self.view.purges()
@@ -243,7 +242,7 @@ impl Lane {
 
     /// Sends what was decided, if it may be.
     pub(super) fn depart(&mut self, turn: &mut Turn<'_>) {
-        if !self.may_depart() {
+        if !self.may_depart(turn.rules) {
             return;
         }
         self.batch_max = usize::MAX;
@@ -294,7 +293,8 @@ impl Lane {
 
     /// Decides what waits, until something is missing.
     fn decide_on(&mut self, turn: &mut Turn<'_>) {
-        let commands_max = turn.rules.config.batch_max.min(self.batch_max).min(self.share());
+        let commands_max =
+            turn.rules.config.batch_max.min(self.batch_max).min(self.share(turn.rules));
         let records_max = turn.rules.records_max.div_ceil(2);
         while self.batch.members.len() < commands_max && self.batch.records() < records_max {
             let Some(waiting) = self.queue.pop_front() else { break };
@@ -304,7 +304,7 @@ impl Lane {
                     // The store is asked what is due only when it knows all that was decided; and
                     // what can be sent does not wait for what others miss.
                     let is_first = self.batch.is_empty() && self.flights.is_empty();
-                    if is_first || (due.is_empty() && !self.may_depart()) {
+                    if is_first || (due.is_empty() && !self.may_depart(turn.rules)) {
                         self.load((records, due), turn);
                     }
                     break;
@@ -328,9 +328,10 @@ impl Lane {
     /// while the last one was in flight, and so it would be for ever: the store rests while they are
     /// decided, and the engine while it works. If they are about different records half of them go
     /// first, and the others beside them.
-    fn share(&self) -> usize {
+    fn share(&self, rules: &Rules) -> usize {
         let all = self.queue.len().saturating_add(self.batch.members.len());
-        let halve = self.apart && self.flights.is_empty() && HALVED_MIN <= all;
+        let worth = rules.records_min.saturating_mul(2) <= all;
+        let halve = self.apart && self.flights.is_empty() && worth;
         if halve { all.div_ceil(2) } else { usize::MAX }
     }
 

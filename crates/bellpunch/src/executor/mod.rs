@@ -159,6 +159,7 @@ pub(crate) struct Rules {
     pub(crate) risk: Option<Risk>,
     pub(crate) clock: StoreClock,
     pub(crate) records_max: usize,
+    pub(crate) records_min: usize,
 }
 
 /// One step of a lane: when, by which rules, and where its outputs go.
@@ -270,6 +271,7 @@ impl Executor {
             guarantee: properties.guarantee,
             clock: properties.clock,
             records_max: properties.records_max,
+            records_min: properties.records_min,
         };
         let desk = Desk {
             outputs: VecDeque::new(),

@@ -82,6 +82,7 @@ fn properties(sharing: Sharing) -> Properties {
         risk: None,
         clock: StoreClock::AtExclusivity,
         records_max: 1_000,
+        records_min: 1,
         bytes_max: 1 << 20,
     }
 }
@@ -101,7 +102,11 @@ impl Bench {
     }
 
     fn with(sharing: Sharing, config: EngineConfig) -> Self {
-        let executor = Executor::new(config, &properties(sharing), 7);
+        Self::on(&properties(sharing), config)
+    }
+
+    fn on(properties: &Properties, config: EngineConfig) -> Self {
+        let executor = Executor::new(config, properties, 7);
         Self { executor, now: 0, callers: 0, replies: Vec::new() }
     }
 

@@ -183,9 +183,13 @@ fn a_lost_reply_takes_back_what_was_decided_upon_it() {
     assert_eq!(bench.replies(), [unavailable(second), unavailable(third)]);
 }
 
-/// A bench that knows the counters `c` and `d`, with a commit in flight that took one unit of `c`.
 fn two_counters(sharing: Sharing) -> (Bench, Op) {
-    let mut bench = Bench::new(sharing);
+    two_counters_on(&properties(sharing))
+}
+
+/// A bench that knows the counters `c` and `d`, with a commit in flight that took one unit of `c`.
+fn two_counters_on(properties: &Properties) -> (Bench, Op) {
+    let mut bench = Bench::on(properties, EngineConfig::default());
     for name in ["d", "c"] {
         bench.take_from(name, 0);
         bench.answer_read(None);
@@ -273,6 +277,21 @@ fn a_few_do_not_depart_beside_many() {
     assert!(bench.poll().is_empty());
     bench.take_from("d", 0);
     assert_eq!(written(&bench.commit().1), ["d"]);
+}
+
+#[test]
+fn what_takes_the_store_no_longer_with_more_waits_for_more() {
+    let properties = Properties { records_min: 2, ..properties(Sharing::Shared) };
+    let (mut bench, first) = two_counters_on(&properties);
+    bench.take_from("d", 1);
+    assert!(bench.poll().is_empty(), "one record is not worth a call beside another");
+    bench.take_from("e", 0);
+    bench.answer_read(None);
+    assert_eq!(written(&bench.commit().1), ["d", "e"]);
+    bench.end(first, committed());
+    bench.take_from("f", 0);
+    bench.answer_read(None);
+    assert!(bench.poll().is_empty(), "it goes with more, or when nothing is in flight");
 }
 
 #[test]
