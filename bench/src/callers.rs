@@ -76,6 +76,8 @@ pub(crate) struct Bellpunch {
     spread: Spread,
     targets: Arc<Vec<Target>>,
     keys: Keys,
+    /// Of all engines together.
+    callers: usize,
     rounds: u64,
     /// Calls that were told `contended`.
     contended: Arc<AtomicI64>,
@@ -90,10 +92,16 @@ impl Bellpunch {
     ) -> Self {
         let targets = Arc::new(spread.targets(label));
         let (name, runtime) = (name.to_owned(), Arc::clone(runtime));
-        let (rounds, contended) = (0, Arc::default());
-        let callers = Self { name, runtime, engines, spread, targets, keys, rounds, contended };
-        callers.make(&callers.targets, FREE);
-        callers
+        let (callers, rounds, contended) = (CALLERS, 0, Arc::default());
+        let made =
+            Self { name, runtime, engines, spread, targets, keys, callers, rounds, contended };
+        made.make(&made.targets, FREE);
+        made
+    }
+
+    /// With so many callers at each engine.
+    pub(crate) fn with_callers(self, each: usize) -> Self {
+        Self { callers: each * self.engines.len(), ..self }
     }
 
     fn make(&self, targets: &Arc<Vec<Target>>, limit: u64) {
@@ -126,7 +134,7 @@ impl Bellpunch {
             Until::Called(calls) => calls,
         };
         let left = Arc::new(AtomicI64::new(calls));
-        let callers = u64::try_from(CALLERS).expect("a few");
+        let callers = u64::try_from(self.callers).expect("a few");
         self.runtime.block_on(async {
             let begun = Instant::now();
             let mut tasks = JoinSet::new();

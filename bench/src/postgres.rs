@@ -231,15 +231,16 @@ pub(crate) fn measure(effort: &Effort) -> Vec<Contest> {
     ];
     let many = Contest::run("10,000 quotas, drawn evenly", many, effort);
     let nodes: Vec<Engine> = (0..4).map(|_| engine(&runtime, &server)).collect();
-    let each = CALLERS / nodes.len();
-    let nodes = Bellpunch::new(
-        (&format!("4 engines, {each} callers each"), "nodes"),
-        (&runtime, nodes),
-        (Spread::HOT, Keys::None),
-    );
+    let contending = |each: usize, label: &str| {
+        let name = format!("{} engines, {each} callers each", nodes.len());
+        let on = (&runtime, nodes.clone());
+        let callers = Bellpunch::new((&name, label), on, (Spread::HOT, Keys::None));
+        Box::new(callers.with_callers(each)) as Box<dyn Contender>
+    };
     let contended = vec![
         bellpunch("1 engine, 64 callers", "node", Spread::HOT, Keys::None),
-        Box::new(nodes) as Box<dyn Contender>,
+        contending(CALLERS, "nodes"),
+        contending(CALLERS / nodes.len(), "nodes-few"),
     ];
     let contended = Contest::run("Engines that contend for one hot quota", contended, effort);
     runtime.block_on(one.drain());
