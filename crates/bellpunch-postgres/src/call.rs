@@ -25,14 +25,22 @@ const LOCKS_MAX: usize = 256;
 
 /// Preconditions and writes in one commit.
 pub(crate) const RECORDS_MAX: usize = 16_384;
-/// Records that take about as long as all else of a call: 6 to 8 microseconds each, of 270 and a sync.
-pub(crate) const RECORDS_MIN: usize = 64;
+/// Records that take less time than all else of a call: 6 to 8 microseconds each, beside 270 and a
+/// sync.
+pub(crate) const RECORDS_MIN: usize = 24;
 /// Bytes of keys and values in one commit.
 pub(crate) const BYTES_MAX: usize = 16 << 20;
 
 /// The call, with its parameters in order.
 pub(crate) const COMMIT: &str = "select * from {schema}.commit_v2(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
+
+/// How a record is locked: what is only read others may read, too.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Hold {
+    Shared,
+    Exclusive,
+}
 
 /// The arrays of a call: first those with an element for each commit, then its records.
 #[derive(Debug, Default)]
@@ -46,7 +54,10 @@ pub(crate) struct Call<'a> {
     /// The place, from 0, of each commit's first record.
     firsts: Vec<usize>,
     records: Records<'a>,
+    /// What is locked, and how.
+    locked: Vec<(i32, Hold)>,
     locks: Vec<i32>,
+    exclusive: Vec<bool>,
     lock_all: bool,
 }
 
@@ -123,11 +134,20 @@ impl<'a> Call<'a> {
         for (commit, number) in commits.iter().zip(1_i32..) {
             call.add(commit, number);
         }
-        call.locks.sort_unstable();
-        call.locks.dedup();
-        call.lock_all = LOCKS_MAX < call.locks.len();
-        if call.lock_all {
-            call.locks.clear();
+        let mut locked = std::mem::take(&mut call.locked);
+        locked.sort_unstable();
+        locked.dedup_by(|(again, stronger), (lock, hold)| {
+            let same = again == lock;
+            if same {
+                *hold = *stronger;
+            }
+            same
+        });
+        call.lock_all = LOCKS_MAX < locked.len();
+        if !call.lock_all {
+            // In one order, so that two calls never wait for each other.
+            let exclusive = |(lock, hold)| (lock, hold == Hold::Exclusive);
+            (call.locks, call.exclusive) = locked.into_iter().map(exclusive).unzip();
         }
         call
     }
@@ -142,15 +162,16 @@ impl<'a> Call<'a> {
         let writing = !commit.writes.is_empty();
         let first = self.records.commits.len();
         self.firsts.push(first);
+        let locks = self.locked.len();
         for precondition in &commit.preconditions {
             // No record has a version that cannot be stored: none is equal to this one.
             let version = i64::try_from(precondition.version.get()).unwrap_or(-1);
             self.record(number, &precondition.key, Some(version));
             if writing {
-                self.lock(partition, &precondition.key);
+                self.lock(partition, &precondition.key, Hold::Shared);
             }
         }
-        let puts = self.write(commit, (number, first));
+        let puts = self.write(commit, (number, first, locks));
         self.puts.push(writing.then_some(puts));
     }
 
@@ -169,13 +190,13 @@ impl<'a> Call<'a> {
         fill(&mut records.raws, records.commits.len());
     }
 
-    fn lock(&mut self, partition: &str, key: &RecordKey) {
-        self.locks.push(hash([partition, key.kind.name(), key.id.as_str()]));
+    fn lock(&mut self, partition: &str, key: &RecordKey, hold: Hold) {
+        self.locked.push((hash([partition, key.kind.name(), key.id.as_str()]), hold));
     }
 
     /// Adds what a commit writes to its records, of which there are some from a place on; gives how
     /// many of them are put.
-    fn write(&mut self, commit: &'a Commit, (number, first): (i32, usize)) -> i32 {
+    fn write(&mut self, commit: &'a Commit, (number, first, locks): (i32, usize, usize)) -> i32 {
         let partition = commit.partition.as_str();
         let (mut next, mut by_key, mut puts) = (0_usize, None, 0_i32);
         for write in &commit.writes {
@@ -193,17 +214,20 @@ impl<'a> Call<'a> {
             let place = match read {
                 Some(place) => {
                     next = place.saturating_add(1);
+                    if let Some((_, hold)) = self.locked.get_mut(locks.saturating_add(place)) {
+                        *hold = Hold::Exclusive;
+                    }
                     first.saturating_add(place)
                 }
                 None => {
                     self.record(number, &write.key, None);
-                    self.lock(partition, &write.key);
+                    self.lock(partition, &write.key, Hold::Exclusive);
                     self.records.commits.len().saturating_sub(1)
                 }
             };
             if write.value == WriteValue::Purge {
                 // The floor is raised by one at a time, and waited for before the clock.
-                self.locks.push(hash([partition, write.key.kind.name()]));
+                self.locked.push((hash([partition, write.key.kind.name()]), Hold::Exclusive));
             } else {
                 puts = puts.saturating_add(1);
             }
@@ -213,7 +237,7 @@ impl<'a> Call<'a> {
     }
 
     /// The parameters, in order.
-    pub(crate) fn parameters<'p>(&'p self, setting: &'p Setting) -> [&'p (dyn ToSql + Sync); 20] {
+    pub(crate) fn parameters<'p>(&'p self, setting: &'p Setting) -> [&'p (dyn ToSql + Sync); 21] {
         let records = &self.records;
         let deadlines: &(dyn ToSql + Sync) =
             if self.deadlines.iter().any(Option::is_some) { &self.deadlines } else { &NONE };
@@ -235,6 +259,7 @@ impl<'a> Call<'a> {
             &records.raws,
             &setting.lock_class,
             &self.locks,
+            &self.exclusive,
             &self.lock_all,
             &setting.skew,
             &setting.strict,

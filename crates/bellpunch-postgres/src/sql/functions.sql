@@ -25,7 +25,7 @@ create or replace function {schema}.commit_v2(
     ids uuid[], partitions text[], nows numeric[], deadlines numeric[], puts integer[],
     commits integer[], kinds text[], names text[], expected bigint[], versions bigint[],
     times numeric[], sweeps numeric[], purged boolean[], texts text[], raws bytea[],
-    lock_class integer, locks integer[], lock_all boolean, skew numeric, strict boolean,
+    lock_class integer, locks integer[], exclusive boolean[], lock_all boolean, skew numeric, strict boolean,
     out outcomes integer[], out store_time text, out applied text[],
     out c_commit integer[], out c_read integer[], out c_version bigint[],
     out c_at text[], out c_sweep text[], out c_value text[], out c_raw bytea[]
@@ -69,7 +69,10 @@ begin
             perform pg_advisory_xact_lock(lock_class, 1);
         else
             perform pg_advisory_xact_lock_shared(lock_class, 1);
-            perform pg_advisory_xact_lock(lock_class + 1, l) from unnest(locks) as l;
+            -- What is only read, such as the end of a journal, others may read at the same time.
+            perform case when k.exclusive then pg_advisory_xact_lock(lock_class + 1, k.lock)
+                else pg_advisory_xact_lock_shared(lock_class + 1, k.lock) end
+            from unnest(locks, exclusive) as k (lock, exclusive);
         end if;
         if deadlines is not null then
             -- Others' SQL may hold what will be written, and must not hold it after the clock.

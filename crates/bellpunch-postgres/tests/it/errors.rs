@@ -170,6 +170,25 @@ fn a_deadlock_with_other_sql_is_retried() {
 }
 
 #[test]
+fn what_is_only_read_others_may_read_but_not_write() {
+    let server = Postgres::start();
+    let (store, url) = with_records(&server, |_| {});
+    let (other, watcher) = (Session::new(url.clone()), Session::new(url));
+    let value = || bellpunch_store::WriteValue::Put(b"{}".as_slice().into());
+    other.run("begin; select from bellpunch.records where id = 'a' for update");
+    let first = commit(vec![reading("a", 1), reading("b", 1)], vec![writing("a", 2, value())]);
+    let first = later(&store, Arc::new(first));
+    until(&watcher, WAITING, "1");
+    let beside = commit(vec![reading("b", 1), reading("c", 0)], vec![writing("c", 1, value())]);
+    committed(&send(&store, Arc::new(beside)));
+    let third = later(&store, put("b", 1));
+    until(&watcher, WAITING, "2");
+    other.run("rollback");
+    committed(&wait(first).unwrap().remove(0));
+    committed(&wait(third).unwrap().remove(0));
+}
+
+#[test]
 fn a_change_by_other_sql_between_comparison_and_write_is_not_overwritten() {
     let server = Postgres::start();
     let (store, url) = with_records(&server, |_| {});
@@ -299,7 +318,7 @@ fn a_session_that_turns_synchronous_commits_off_gets_them_all_the_same() {
             perform bellpunch.commit_v2(
                 array[gen_random_uuid()], array['p'], array[0], null, array[1],
                 array[1], array['records'], array['z'], array[0]::bigint[], array[1]::bigint[],
-                array[0], null, null, array['{}'], null, 2, array[5], false, 0, true);
+                array[0], null, null, array['{}'], null, 2, array[5], array[true], false, 0, true);
             return current_setting('synchronous_commit');
         end $$";
     other.run(within);
