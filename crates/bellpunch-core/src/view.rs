@@ -644,3 +644,6 @@ fn downcast<R: Record>(record: Arc<dyn AnyRecord>) -> Arc<R> {
     let any: Arc<dyn Any + Send + Sync> = record.as_any();
     any.downcast().expect("one kind is one type")
 }
+
+#[cfg(test)]
+mod tests;

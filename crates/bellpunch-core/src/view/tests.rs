@@ -1,0 +1,101 @@
+//! What of a view changes when a batch is sent, lands or is taken back.
+
+use super::*;
+
+const KIND: Kind = Kind::new("marks");
+
+fn key(id: &str) -> RecordKey {
+    RecordKey { kind: KIND, id: RecordId::stored(id) }
+}
+
+fn absent(version: u64) -> Loaded {
+    Loaded { version: Version::new(version), at: Timestamp::EPOCH, value: None }
+}
+
+/// A view that knows these records, absent at version 1.
+fn knowing(ids: &[&str]) -> View {
+    let mut view = View::default();
+    ids.iter().for_each(|id| view.load(key(id), absent(1)));
+    view
+}
+
+/// Writes a record, as the batch that it is part of; gives what it rests on.
+fn write(view: &mut View, id: &str, batch: u64) -> (Version, u64) {
+    let key = key(id);
+    let claim = view.claim(&key, batch).expect("it was not told before");
+    let place = view.find(&key.kind, &key.id).expect("it was loaded");
+    let (expected, version) = (claim.0, claim.0.plus(1));
+    let (at, sweep_at, value, purge) = (Timestamp::EPOCH, None, None, false);
+    view.write(place, PendingWrite { expected, version, at, sweep_at, value, purge });
+    claim
+}
+
+/// Sends a batch that writes one record.
+fn send(view: &mut View, id: &str) -> u64 {
+    let batch = view.begin_batch();
+    write(view, id, batch);
+    view.send(batch, [&key(id)]);
+    batch
+}
+
+/// Drops what can be dropped: at its second visit, if it was used.
+fn drop_all(view: &mut View) {
+    (0..2).for_each(|_| _ = view.evict(0, 100));
+}
+
+/// The version that a batch would expect of a record, and the flight that it rests on.
+fn claim(view: &mut View, id: &str) -> (u64, u64) {
+    let batch = view.begin_batch();
+    let (version, flight) = view.claim(&key(id), batch).expect("it was not told before");
+    (version.get(), flight)
+}
+
+#[test]
+fn what_was_sent_counts_as_committed_until_it_is_known() {
+    let mut view = knowing(&["a", "b"]);
+    let (first, second) = (send(&mut view, "a"), send(&mut view, "b"));
+    assert!(view.is_pending(&key("a")) && view.is_pending(&key("b")));
+    assert_eq!(claim(&mut view, "a"), (2, first));
+    view.take_back(first);
+    assert_eq!(claim(&mut view, "a"), (1, 0));
+    assert_eq!(claim(&mut view, "b"), (2, second));
+    view.land(second);
+    assert_eq!(claim(&mut view, "b"), (2, 0));
+    assert!(!view.is_pending(&key("a")) && !view.is_pending(&key("b")));
+}
+
+#[test]
+fn a_record_that_is_on_its_way_is_not_replaced_by_what_the_store_told_before() {
+    let mut view = knowing(&["a"]);
+    let batch = send(&mut view, "a");
+    let bytes = view.bytes();
+    view.load(key("a"), absent(1));
+    assert_eq!((claim(&mut view, "a"), view.bytes()), ((2, batch), bytes));
+    view.land(batch);
+    view.load(key("a"), absent(7));
+    assert_eq!(claim(&mut view, "a"), (7, 0));
+}
+
+#[test]
+fn a_record_that_is_on_its_way_is_neither_forgotten_nor_dropped() {
+    let mut view = knowing(&["a", "b"]);
+    let batch = send(&mut view, "a");
+    view.begin_batch();
+    view.forget(&key("a"));
+    drop_all(&mut view);
+    assert_eq!(claim(&mut view, "a"), (2, batch));
+    assert!(view.find(&KIND, &key("b").id).is_none(), "nothing rests on it");
+    view.land(batch);
+    view.begin_batch();
+    drop_all(&mut view);
+    assert!(view.find(&KIND, &key("a").id).is_none());
+}
+
+#[test]
+fn what_the_last_batch_rests_on_is_not_dropped() {
+    let mut view = knowing(&["a", "b"]);
+    claim(&mut view, "a");
+    drop_all(&mut view);
+    assert!(view.find(&KIND, &key("a").id).is_some());
+    assert!(view.find(&KIND, &key("b").id).is_none());
+}
