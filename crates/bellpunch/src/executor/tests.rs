@@ -66,6 +66,22 @@ impl Command for Take {
     }
 }
 
+#[derive(Clone, Debug, Serialize)]
+struct Sweep {
+    what: &'static str,
+}
+
+impl Command for Sweep {
+    const NAME: &'static str = "test.sweep";
+    type Reply = Version;
+    type Rejection = Rejection;
+
+    fn decide(&self, draft: &mut Draft<'_>, _: Timestamp) -> Result<Version, Rejection> {
+        let _ = draft.get::<Counter>(&id(self.what));
+        Ok(draft.purge::<Counter>(&id(self.what)))
+    }
+}
+
 struct Bench {
     executor: Executor,
     now: u64,
@@ -129,6 +145,11 @@ impl Bench {
         let commands: Vec<Arc<dyn bellpunch_core::AnyCommand>> =
             vec![Arc::new(Take { from, units })];
         self.request(Request { commands, ..request(units, None) })
+    }
+
+    fn sweep(&mut self, what: &'static str) -> u64 {
+        let commands: Vec<Arc<dyn bellpunch_core::AnyCommand>> = vec![Arc::new(Sweep { what })];
+        self.request(Request { commands, ..request(0, None) })
     }
 
     fn keyed(&mut self, units: u64, key: &str) -> u64 {

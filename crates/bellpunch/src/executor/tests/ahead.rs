@@ -295,6 +295,20 @@ fn what_takes_the_store_no_longer_with_more_waits_for_more() {
 }
 
 #[test]
+fn what_purges_is_in_flight_alone_and_nothing_is_decided_upon_it() {
+    let (mut bench, first) = two_counters(Sharing::Shared);
+    bench.sweep("d");
+    assert!(bench.poll().is_empty(), "what the other one reads of absent records would change");
+    bench.end(first, committed());
+    let (sweeping, commit) = bench.commit();
+    assert_eq!(written(&commit), ["d"]);
+    bench.take_from("c", 1);
+    assert!(bench.poll().is_empty(), "what absent records have is not certain before it landed");
+    bench.end(sweeping, committed());
+    assert_eq!(written(&bench.commit().1), ["c"]);
+}
+
+#[test]
 fn where_commands_are_about_different_records_half_of_them_go_first() {
     for (apart, expected) in [(true, vec![1, 1]), (false, vec![2])] {
         let (mut bench, op) = two_counters(Sharing::Shared);
