@@ -1,7 +1,7 @@
 //! Numbers as the database has them, so that it parses no text.
 //!
-//! Invariant: what is written here is what the database sends of an equal value. Its driver knows no
-//! numbers beyond 64 bits.
+//! Invariant: the database reads what is written here as the same number. Its driver knows none beyond
+//! 64 bits.
 
 use std::error::Error;
 
