@@ -4,6 +4,15 @@ use super::*;
 
 const KIND: Kind = Kind::new("marks");
 
+/// What no command reads again.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Mark {}
+
+impl Record for Mark {
+    const KIND: Kind = KIND;
+    const CACHED: bool = false;
+}
+
 fn key(id: &str) -> RecordKey {
     RecordKey { kind: KIND, id: RecordId::stored(id) }
 }
@@ -19,21 +28,19 @@ fn knowing(ids: &[&str]) -> View {
     view
 }
 
-/// Writes a record, as the batch that it is part of; gives what it rests on.
-fn write(view: &mut View, id: &str, batch: u64) -> (Version, u64) {
+/// Writes a record, as part of a batch.
+fn write(view: &mut View, (id, value): (&str, Option<Arc<dyn AnyRecord>>), batch: u64) {
     let key = key(id);
-    let claim = view.claim(&key, batch).expect("it was not told before");
+    let (expected, _) = view.claim(&key, batch).expect("it was not told before");
     let place = view.find(&key.kind, &key.id).expect("it was loaded");
-    let (expected, version) = (claim.0, claim.0.plus(1));
-    let (at, sweep_at, value, purge) = (Timestamp::EPOCH, None, None, false);
+    let (version, at, sweep_at, purge) = (expected.plus(1), Timestamp::EPOCH, None, false);
     view.write(place, PendingWrite { expected, version, at, sweep_at, value, purge });
-    claim
 }
 
 /// Sends a batch that writes one record.
 fn send(view: &mut View, id: &str) -> u64 {
     let batch = view.begin_batch();
-    write(view, id, batch);
+    write(view, (id, None), batch);
     view.send(batch, [&key(id)]);
     batch
 }
@@ -98,4 +105,19 @@ fn what_the_last_batch_rests_on_is_not_dropped() {
     drop_all(&mut view);
     assert!(view.find(&KIND, &key("a").id).is_some());
     assert!(view.find(&KIND, &key("b").id).is_none());
+}
+
+#[test]
+fn what_no_command_reads_again_is_dropped_with_the_landing_unless_the_next_batch_has_read_it() {
+    for read_meanwhile in [false, true] {
+        let mut view = knowing(&["a"]);
+        let batch = view.begin_batch();
+        write(&mut view, ("a", Some(Arc::new(Mark {}))), batch);
+        view.send(batch, [&key("a")]);
+        if read_meanwhile {
+            assert_eq!(claim(&mut view, "a"), (2, batch));
+        }
+        view.land(batch);
+        assert_eq!(view.find(&KIND, &key("a").id).is_some(), read_meanwhile);
+    }
 }

@@ -180,9 +180,16 @@ fn what_is_only_read_others_may_read_but_not_write() {
     let first = later(&store, Arc::new(first));
     until(&watcher, WAITING, "1");
     let beside = commit(vec![reading("b", 1), reading("c", 0)], vec![writing("c", 1, value())]);
-    committed(&send(&store, Arc::new(beside)));
+    let beside = later(&store, Arc::new(beside));
+    let locked = WAITING.replace("wait_event_type = 'Lock'", "wait_event = 'advisory'");
+    while !beside.is_finished() {
+        assert_eq!(watcher.ask(&locked), "0", "it waits for what it only reads");
+    }
+    committed(&wait(beside).unwrap().remove(0));
     let third = later(&store, put("b", 1));
-    until(&watcher, WAITING, "2");
+    while watcher.ask(&locked) != "1" {
+        assert!(!third.is_finished(), "what others read was written");
+    }
     other.run("rollback");
     committed(&wait(first).unwrap().remove(0));
     committed(&wait(third).unwrap().remove(0));
