@@ -20,6 +20,8 @@ use crate::machine;
 
 /// Callers at once, of every contender.
 pub(crate) const CALLERS: usize = 64;
+/// Callers where a crowd asks.
+pub(crate) const CROWD: usize = 256;
 /// Quotas that are drawn from where they are many.
 pub(crate) const MANY: usize = 10_000;
 /// A limit that is never reached.

@@ -15,8 +15,8 @@ use tokio::runtime::Runtime;
 
 use crate::Effort;
 use crate::callers::{
-    BOUND_CALLS, BOUND_HOT_UNITS, BOUND_MANY, BOUND_UNITS, Bellpunch, CALLERS, FREE, Keys, MANY,
-    Spread,
+    BOUND_CALLS, BOUND_HOT_UNITS, BOUND_MANY, BOUND_UNITS, Bellpunch, CALLERS, CROWD, FREE, Keys,
+    MANY, Spread,
 };
 use crate::figures::{Contender, Contest, Figure, excess};
 
@@ -24,6 +24,7 @@ use crate::figures::{Contender, Contest, Figure, excess};
 const SETTINGS: &str = "
 max_wal_size = 8GB
 checkpoint_timeout = 30min
+max_connections = 300
 ";
 /// Of so many transactions one is logged, for its latency.
 const SAMPLED: &str = "0.2";
@@ -93,16 +94,21 @@ struct Peer {
     server: Arc<Postgres>,
     idiom: Idiom,
     quotas: usize,
+    clients: usize,
     database: String,
     folder: TempDir,
 }
 
 impl Peer {
-    fn boxed(server: &Arc<Postgres>, idiom: Idiom, quotas: usize) -> Box<dyn Contender> {
-        let database = format!("peer_{idiom:?}_{quotas}").to_lowercase();
+    fn boxed(
+        server: &Arc<Postgres>,
+        idiom: Idiom,
+        (quotas, clients): (usize, usize),
+    ) -> Box<dyn Contender> {
+        let database = format!("peer_{idiom:?}_{quotas}_{clients}").to_lowercase();
         let _ = server.database(&database);
         let folder = TempDir::new().expect("there is a folder for temporary files");
-        let peer = Self { server: Arc::clone(server), idiom, quotas, database, folder };
+        let peer = Self { server: Arc::clone(server), idiom, quotas, clients, database, folder };
         peer.make(quotas, FREE);
         Box::new(peer)
     }
@@ -128,7 +134,7 @@ impl Peer {
         std::fs::write(&file, script).expect("it can be written");
         let url = self.server.url(&self.database);
         let mut command = self.server.program("pgbench");
-        command.args(["-n", "-M", "prepared", "-j", "2", "-c", &CALLERS.to_string(), "-f"]);
+        command.args(["-n", "-M", "prepared", "-j", "2", "-c", &self.clients.to_string(), "-f"]);
         command.arg(&file).args(length).arg(url).current_dir(self.folder.path());
         let output = command.output().expect("pgbench is there");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -174,7 +180,7 @@ impl Contender for Peer {
         let (quotas, units) = if hot { (1, BOUND_HOT_UNITS) } else { (BOUND_MANY, BOUND_UNITS) };
         self.make(quotas, units);
         let calls = units * u64::try_from(quotas).expect("a few") * BOUND_CALLS;
-        let each = calls.div_ceil(u64::try_from(CALLERS).expect("a few")).to_string();
+        let each = calls.div_ceil(u64::try_from(self.clients).expect("a few")).to_string();
         self.pgbench(quotas, &self.idiom.told(), &["-t", &each]);
         let counted = "select (select count(*) from told t where t.id = q.id) - ceiling, \
                        used - (select count(*) from told t where t.id = q.id) from quota q";
@@ -209,27 +215,38 @@ pub(crate) fn measure(effort: &Effort) -> Vec<Contest> {
     let one = engine(&runtime, &server);
     let bellpunch = |name: &str, label: &str, spread: Spread, keys: Keys| {
         let engines = vec![one.clone()];
-        let callers = Bellpunch::new((name, label), (&runtime, engines), (spread, keys));
-        Box::new(callers) as Box<dyn Contender>
+        Bellpunch::new((name, label), (&runtime, engines), (spread, keys))
     };
+    let boxed = |callers: Bellpunch| Box::new(callers) as Box<dyn Contender>;
     let charged = Spread { charges: Retention::default(), ..Spread::HOT };
     let hot = vec![
-        Peer::boxed(&server, Idiom::Conditional, 1),
-        Peer::boxed(&server, Idiom::Locked, 1),
-        Peer::boxed(&server, Idiom::Naive, 1),
-        bellpunch("**Bellpunch**", "hot", Spread::HOT, Keys::None),
-        bellpunch("**Bellpunch**, idempotency keys", "hot-keys", Spread::HOT, Keys::Each),
-        bellpunch("**Bellpunch**, a charge kept of each use", "hot-charges", charged, Keys::None),
+        Peer::boxed(&server, Idiom::Conditional, (1, CALLERS)),
+        Peer::boxed(&server, Idiom::Locked, (1, CALLERS)),
+        Peer::boxed(&server, Idiom::Naive, (1, CALLERS)),
+        boxed(bellpunch("**Bellpunch**", "hot", Spread::HOT, Keys::None)),
+        boxed(bellpunch("**Bellpunch**, idempotency keys", "hot-keys", Spread::HOT, Keys::Each)),
+        boxed(bellpunch(
+            "**Bellpunch**, a charge kept of each use",
+            "hot-charges",
+            charged,
+            Keys::None,
+        )),
     ];
     let hot = Contest::run("One hot quota", hot, effort);
     let many = vec![
-        Peer::boxed(&server, Idiom::Conditional, MANY),
-        Peer::boxed(&server, Idiom::Locked, MANY),
-        Peer::boxed(&server, Idiom::Naive, MANY),
-        bellpunch("**Bellpunch**, in one partition", "many", Spread::MANY, Keys::None),
-        bellpunch("**Bellpunch**, in 100 partitions", "apart", Spread::APART, Keys::None),
+        Peer::boxed(&server, Idiom::Conditional, (MANY, CALLERS)),
+        Peer::boxed(&server, Idiom::Locked, (MANY, CALLERS)),
+        Peer::boxed(&server, Idiom::Naive, (MANY, CALLERS)),
+        boxed(bellpunch("**Bellpunch**, in one partition", "many", Spread::MANY, Keys::None)),
+        boxed(bellpunch("**Bellpunch**, in 100 partitions", "apart", Spread::APART, Keys::None)),
     ];
     let many = Contest::run("10,000 quotas, drawn evenly", many, effort);
+    let crowd = bellpunch("**Bellpunch**, in one partition", "crowd", Spread::MANY, Keys::None);
+    let crowd = vec![
+        Peer::boxed(&server, Idiom::Conditional, (MANY, CROWD)),
+        boxed(crowd.with_callers(CROWD)),
+    ];
+    let crowd = Contest::run("10,000 quotas, drawn evenly by 256 callers", crowd, effort);
     let nodes: Vec<Engine> = (0..4).map(|_| engine(&runtime, &server)).collect();
     let contending = |each: usize, label: &str| {
         let name = format!("{} engines, {each} callers each", nodes.len());
@@ -238,11 +255,11 @@ pub(crate) fn measure(effort: &Effort) -> Vec<Contest> {
         Box::new(callers.with_callers(each)) as Box<dyn Contender>
     };
     let contended = vec![
-        bellpunch("1 engine, 64 callers", "node", Spread::HOT, Keys::None),
+        boxed(bellpunch("1 engine, 64 callers", "node", Spread::HOT, Keys::None)),
         contending(CALLERS, "nodes"),
         contending(CALLERS / nodes.len(), "nodes-few"),
     ];
     let contended = Contest::run("Engines that contend for one hot quota", contended, effort);
     runtime.block_on(one.drain());
-    vec![hot, many, contended]
+    vec![hot, many, crowd, contended]
 }

@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 
 use crate::Effort;
 use crate::callers::{
-    BOUND_CALLS, BOUND_HOT_UNITS, BOUND_MANY, BOUND_UNITS, Bellpunch, CALLERS, Draw, FREE, Keys,
-    MANY, Spread,
+    BOUND_CALLS, BOUND_HOT_UNITS, BOUND_MANY, BOUND_UNITS, Bellpunch, CALLERS, CROWD, Draw, FREE,
+    Keys, MANY, Spread,
 };
 use crate::figures::{Contender, Contest, Figure, excess};
 
@@ -37,6 +37,7 @@ struct Script {
     server: Arc<Redis>,
     runtime: Arc<Runtime>,
     quotas: usize,
+    clients: usize,
     pipelined: usize,
     per_second: u64,
 }
@@ -52,7 +53,7 @@ impl Script {
         let mut command = self.server.program("redis-benchmark");
         let number = |value: usize| value.to_string();
         command.args(["-p", &self.server.port().to_string(), "--dbnum", &DATABASE.to_string()]);
-        command.args(["-c", &number(CALLERS), "-P", &number(self.pipelined), "--csv"]);
+        command.args(["-c", &number(self.clients), "-P", &number(self.pipelined), "--csv"]);
         command.args(["-n", &requests.to_string(), "-r", &number(self.quotas)]);
         let key = if self.quotas == 1 { "quota" } else { "quota:__rand_int__" };
         command.args(["evalsha", &hash, "1", key, "1", &FREE.to_string()]);
@@ -258,12 +259,12 @@ pub(crate) fn measure(effort: &Effort) -> Vec<Contest> {
     });
     let bellpunch = |name: &str, label: &str, spread: Spread, keys: Keys| {
         let engines = vec![engine.clone()];
-        let callers = Bellpunch::new((name, label), (&runtime, engines), (spread, keys));
-        Box::new(callers) as Box<dyn Contender>
+        Bellpunch::new((name, label), (&runtime, engines), (spread, keys))
     };
-    let script = |quotas: usize, pipelined: usize| {
+    let boxed = |callers: Bellpunch| Box::new(callers) as Box<dyn Contender>;
+    let script = |quotas: usize, (clients, pipelined): (usize, usize)| {
         let (server, runtime) = (Arc::clone(&server), Arc::clone(&runtime));
-        let script = Script { server, runtime, quotas, pipelined, per_second: 0 };
+        let script = Script { server, runtime, quotas, clients, pipelined, per_second: 0 };
         Box::new(script) as Box<dyn Contender>
     };
     let naive = |quotas: usize| {
@@ -272,22 +273,30 @@ pub(crate) fn measure(effort: &Effort) -> Vec<Contest> {
     };
     let charged = Spread { charges: Retention::default(), ..Spread::HOT };
     let hot = vec![
-        script(1, 1),
-        script(1, 16),
+        script(1, (CALLERS, 1)),
+        script(1, (CALLERS, 16)),
         naive(1),
-        bellpunch("**Bellpunch**", "hot", Spread::HOT, Keys::None),
-        bellpunch("**Bellpunch**, idempotency keys", "hot-keys", Spread::HOT, Keys::Each),
-        bellpunch("**Bellpunch**, a charge kept of each use", "hot-charges", charged, Keys::None),
+        boxed(bellpunch("**Bellpunch**", "hot", Spread::HOT, Keys::None)),
+        boxed(bellpunch("**Bellpunch**, idempotency keys", "hot-keys", Spread::HOT, Keys::Each)),
+        boxed(bellpunch(
+            "**Bellpunch**, a charge kept of each use",
+            "hot-charges",
+            charged,
+            Keys::None,
+        )),
     ];
     let hot = Contest::run("One hot quota", hot, effort);
     let many = vec![
-        script(MANY, 1),
-        script(MANY, 16),
+        script(MANY, (CALLERS, 1)),
+        script(MANY, (CALLERS, 16)),
         naive(MANY),
-        bellpunch("**Bellpunch**, in one partition", "many", Spread::MANY, Keys::None),
-        bellpunch("**Bellpunch**, in 100 partitions", "apart", Spread::APART, Keys::None),
+        boxed(bellpunch("**Bellpunch**, in one partition", "many", Spread::MANY, Keys::None)),
+        boxed(bellpunch("**Bellpunch**, in 100 partitions", "apart", Spread::APART, Keys::None)),
     ];
     let many = Contest::run("10,000 quotas, drawn evenly", many, effort);
+    let crowd = bellpunch("**Bellpunch**, in one partition", "crowd", Spread::MANY, Keys::None);
+    let crowd = vec![script(MANY, (CROWD, 1)), boxed(crowd.with_callers(CROWD))];
+    let crowd = Contest::run("10,000 quotas, drawn evenly by 256 callers", crowd, effort);
     runtime.block_on(engine.drain());
-    vec![hot, many]
+    vec![hot, many, crowd]
 }

@@ -1,5 +1,6 @@
 //! Where the servers' binaries are; installed from the distribution's packages if they are not.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -7,6 +8,9 @@ use std::sync::{Mutex, PoisonError};
 /// One installation at a time within this process; between processes apt has its own lock.
 static INSTALLING: Mutex<()> = Mutex::new(());
 
+/// Names the variable of folders that come before all others, separated as in `PATH`: so the tests
+/// run on servers of another version.
+const FOLDERS: &str = "BELLPUNCH_SERVERS";
 /// Folders beside those of `PATH` in which PostgreSQL's binaries are, by version.
 const POSTGRES_FOLDERS: &str = "/usr/lib/postgresql";
 
@@ -32,12 +36,20 @@ pub(crate) fn find(name: &str, package: &str) -> PathBuf {
 
 fn look(name: &str) -> Option<PathBuf> {
     let versions = Path::new(POSTGRES_FOLDERS).read_dir().into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
-    folders.sort();
-    folders.reverse();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    folders.extend(std::env::split_paths(&path));
-    folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+    let mut versions: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+    versions.sort();
+    versions.reverse();
+    let variable = |name| std::env::var_os(name).unwrap_or_default();
+    first(name, (&variable(FOLDERS), versions, &variable("PATH")))
+}
+
+/// The first of a binary's name: in the folders that are asked for, of the versions that are
+/// installed, or in `PATH`.
+fn first(name: &str, (asked, versions, path): (&OsStr, Vec<PathBuf>, &OsStr)) -> Option<PathBuf> {
+    let folders = std::env::split_paths(asked).chain(versions).chain(std::env::split_paths(path));
+    // What is empty would be the folder that the test happens to run in.
+    let named = folders.filter(|folder| !folder.as_os_str().is_empty());
+    named.map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// Installs a package. The distribution's own instance of the server is not started.
@@ -59,4 +71,28 @@ fn install(package: &str) {
 pub(crate) fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_are_asked_for_come_first_and_empty_ones_are_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let [asked, version, path] =
+            ["asked", "version", "path"].map(|name| folder.path().join(name));
+        for folder in [&asked, &version, &path] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        let found =
+            |asked: &OsStr| first("server", (asked, vec![version.clone()], path.as_os_str()));
+        assert_eq!(found(asked.as_os_str()), None);
+        for folder in [&path, &version, &asked] {
+            std::fs::write(folder.join("server"), "").unwrap();
+            assert_eq!(found(asked.as_os_str()), Some(folder.join("server")));
+        }
+        assert_eq!(found(OsStr::new("")), Some(version.join("server")));
+        assert_eq!(first("Cargo.toml", (OsStr::new(""), vec![], OsStr::new(""))), None);
+    }
 }

@@ -74,7 +74,7 @@ impl Postgres {
         let data = server.data();
         run(server
             .command("initdb")
-            .args(["-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-instructions"])
+            .args(["-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale"])
             .arg("-D")
             .arg(&data));
         let file = data.join("postgresql.conf");
