@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use crate::Redis;
-use crate::process::free_port;
 
 /// How long servers may take to agree.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,9 +33,11 @@ impl RedisCluster {
         let mut first = 0_u32;
         for server in &servers {
             let last = first.max(SLOTS.min(first.saturating_add(share)).saturating_sub(1));
-            let range = [first.to_string(), last.to_string()];
-            let reply = server.cli(&["cluster", "addslotsrange", &range[0], &range[1]]);
-            assert_eq!(reply, "OK", "slots {range:?}");
+            // Each by its number: 6.2 knows no ranges.
+            let slots: Vec<_> = (first..=last).map(|slot| slot.to_string()).collect();
+            let words = ["cluster", "addslots"].into_iter().chain(slots.iter().map(String::as_str));
+            let reply = server.cli(&words.collect::<Vec<_>>());
+            assert_eq!(reply, "OK", "slots {first} to {last}");
             first = last.saturating_add(1);
         }
         let cluster = Self(servers);
@@ -62,8 +63,8 @@ impl RedisCluster {
     }
 
     fn meet(&self, server: &Redis) {
-        let (first, bus) = (&self.0[0], bus_port(&self.0[0]));
-        let reply = server.cli(&["cluster", "meet", "127.0.0.1", &first.port().to_string(), &bus]);
+        let port = self.0[0].port().to_string();
+        let reply = server.cli(&["cluster", "meet", "127.0.0.1", &port]);
         assert_eq!(reply, "OK");
     }
 
@@ -105,7 +106,6 @@ impl RedisCluster {
 }
 
 fn member() -> Redis {
-    let bus = free_port().to_string();
     Redis::start_with(&[
         "--appendonly",
         "yes",
@@ -115,14 +115,7 @@ fn member() -> Redis {
         "yes",
         "--cluster-node-timeout",
         "1000",
-        "--cluster-port",
-        &bus,
     ])
-}
-
-fn bus_port(server: &Redis) -> String {
-    let reply = server.cli(&["config", "get", "cluster-port"]);
-    reply.lines().last().expect("it was started with one").to_owned()
 }
 
 /// Waits until something is so.
@@ -167,7 +160,8 @@ impl RedisSentinel {
             "--appendfsync",
             "always",
             "--replicaof",
-            &format!("127.0.0.1 {port}"),
+            "127.0.0.1",
+            &port,
         ]);
         wait_for(|| primary.cli(&["info", "replication"]).contains("state=online"));
         let sentinel = Redis::start_sentinel(&[

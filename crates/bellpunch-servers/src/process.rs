@@ -25,10 +25,19 @@ pub(crate) struct Running {
     watcher: Child,
 }
 
+/// The highest port of a member of a Redis cluster: its bus has the one that is 10,000 above.
+const PORT_MAX: u16 = 55_535;
+
 /// A port that nobody listens on just now.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    listener.local_addr().expect("it is bound").port()
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let listener = listener.expect("loopback has free ports");
+        let port = listener.local_addr().expect("it is bound").port();
+        if port <= PORT_MAX {
+            return port;
+        }
+    }
 }
 
 impl Running {

@@ -108,8 +108,8 @@ fn a_replica_that_appears_later_is_a_risk_that_nobody_accepted() {
     let store = connect(&config).unwrap();
     config.accept_risk = Some(Risk::LostOnFailover);
     let accepting = connect(&config).unwrap();
-    let primary = format!("127.0.0.1 {}", server.port());
-    let _replica = Redis::start_with(&["--replicaof", &primary]);
+    let primary = server.port().to_string();
+    let _replica = Redis::start_with(&["--replicaof", "127.0.0.1", &primary]);
     let confirm = crate::reads(1, &[("a", 0)]);
     until(|| matches!(crate::send(&store, &confirm), bellpunch_store::CommitResult::Failed(_)));
     let failure = failed(&store, &confirm, FailureKind::Unavailable);
