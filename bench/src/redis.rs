@@ -101,11 +101,9 @@ impl Contender for Script {
             return None;
         }
         let asks = Asks::Script(self.hash());
-        let server = Arc::clone(&self.server);
-        Some(
-            Clients { server, runtime: Arc::clone(&self.runtime), quotas: self.quotas }
-                .bound(&asks),
-        )
+        let (server, runtime) = (Arc::clone(&self.server), Arc::clone(&self.runtime));
+        let (quotas, clients) = (self.quotas, self.clients);
+        Some(Clients { server, runtime, quotas, clients }.bound(&asks))
     }
 }
 
@@ -114,6 +112,7 @@ struct Clients {
     server: Arc<Redis>,
     runtime: Arc<Runtime>,
     quotas: usize,
+    clients: usize,
 }
 
 /// What a client asks.
@@ -166,7 +165,7 @@ impl Clients {
         let client = redis::Client::open(self.server.url(DATABASE)).expect("a legal address");
         let (took, waits) = self.runtime.block_on(async {
             let mut connections = Vec::new();
-            for _ in 0..CALLERS {
+            for _ in 0..self.clients {
                 connections
                     .push(client.get_multiplexed_async_connection().await.expect("it is up"));
             }
@@ -213,7 +212,7 @@ impl Clients {
             Asks::Script(_) => "script",
             Asks::Naive => "naive",
         };
-        let prefix = format!("bound-{word}-{}", self.quotas);
+        let prefix = format!("bound-{word}-{}-{}", self.quotas, self.clients);
         let how_many = (calls, Duration::ZERO);
         let (_, _, admitted) = self.work((asks, &prefix), (quotas, units), how_many);
         let units = i64::try_from(units).expect("a few");
@@ -269,7 +268,7 @@ pub(crate) fn measure(effort: &Effort) -> Vec<Contest> {
     };
     let naive = |quotas: usize| {
         let (server, runtime) = (Arc::clone(&server), Arc::clone(&runtime));
-        Box::new(Naive(Clients { server, runtime, quotas })) as Box<dyn Contender>
+        Box::new(Naive(Clients { server, runtime, quotas, clients: CALLERS })) as Box<dyn Contender>
     };
     let charged = Spread { charges: Retention::default(), ..Spread::HOT };
     let hot = vec![
