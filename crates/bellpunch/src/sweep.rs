@@ -1,7 +1,8 @@
 //! The sweeper: removes records that say nothing any more.
 //!
 //! Invariant: no answer depends on whether it has run. It only names candidates; each is looked at
-//! again by a rule, in a command that waits its turn like any other, so it blocks nobody.
+//! again by a rule, in a command that waits its turn like any other, so it blocks nobody; and between
+//! its questions the store rests.
 
 use std::collections::BTreeMap;
 
@@ -9,50 +10,58 @@ use bellpunch_core::{Partition, RecordId, sweep};
 use bellpunch_store::{Kind, Scan};
 
 use crate::engine::Sweeping;
-use crate::runtime::{sleep, spawn};
-use crate::{CallOptions, Engine, EngineConfig, Error, ErrorKind};
+use crate::runtime::{Instant, sleep, spawn};
+use crate::{CallOptions, EngineConfig, Error, ErrorKind};
 
 /// Records removed by one command.
 const SWEEP_MAX: usize = 64;
 /// Partitions listed at a time.
 const PARTITIONS_MAX: usize = 100;
+/// How long the store is left alone after a page in which little was due, in multiples of the time
+/// that the page took: a store without an index of what is due looks at all that it has, and on one
+/// that works in turn everybody else waits for that.
+const REST: u32 = 19;
 
 /// Starts the sweeper's task; it ends with the engine.
 pub(crate) fn start(config: &EngineConfig, sweeping: Sweeping) {
     let (every, skew) = (config.sweep_every, config.clock_skew_max);
     spawn(async move {
-        loop {
+        while !sweeping.has_ended() {
             sleep(every).await;
-            let Some(engine) = sweeping.engine() else { return };
             // What fails now is found again by the next round.
-            let _ = round(&engine, skew).await;
+            let _ = round(&sweeping, skew).await;
         }
     });
 }
 
-async fn round(engine: &Engine, skew: bellpunch_core::Duration) -> Result<(), Error> {
+async fn round(sweeping: &Sweeping, skew: bellpunch_core::Duration) -> Result<(), Error> {
     let mut after: Option<Partition> = None;
-    loop {
+    while let Some(engine) = sweeping.engine() {
         let page = engine.partitions(after.as_ref(), PARTITIONS_MAX).await?;
+        drop(engine);
         for partition in &page.partitions {
-            sweep_partition(engine, partition, skew).await?;
+            sweep_partition(sweeping, partition, skew).await?;
         }
         after = page.partitions.last().cloned();
         if !page.more || after.is_none() {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
 
 async fn sweep_partition(
-    engine: &Engine,
+    sweeping: &Sweeping,
     partition: &Partition,
     skew: bellpunch_core::Duration,
 ) -> Result<(), Error> {
-    let due_by = Some(engine.now().minus_or_epoch(skew));
-    let mut scan = Scan { kind: None, due_by, ..Scan::of(Kind::named(""), SWEEP_MAX) };
-    loop {
+    let mut scan = Scan { kind: None, ..Scan::of(Kind::named(""), SWEEP_MAX) };
+    // The engine is not held while the store rests: it may end meanwhile.
+    while let Some(engine) = sweeping.engine() {
+        scan.due_by = scan.due_by.or_else(|| Some(engine.now().minus_or_epoch(skew)));
+        let begun = Instant::now();
         let page = engine.scan(partition, &scan).await?;
+        let (took, is_full) = (begun.elapsed(), page.records.len() == SWEEP_MAX);
         let mut kinds: BTreeMap<Kind, Vec<RecordId>> = BTreeMap::new();
         for (key, _) in page.records {
             kinds.entry(key.kind).or_default().push(key.id);
@@ -66,9 +75,14 @@ async fn sweep_partition(
                 }
             }
         }
+        drop(engine);
+        if !is_full {
+            sleep(took.saturating_mul(REST)).await;
+        }
         match page.resume {
             Some(resume) => scan.after = Some(resume),
-            None => return Ok(()),
+            None => break,
         }
     }
+    Ok(())
 }
