@@ -8,5 +8,6 @@ mod numbers;
 mod outage;
 mod policies;
 mod scripts;
+mod sweeping;
 mod torn;
 mod world;

@@ -1,0 +1,161 @@
+//! The sweeper leaves the store alone for most of the time, but not while much is due.
+#![expect(clippy::unwrap_used, reason = "tests stop at the unexpected")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bellpunch::store::{
+    BoxFuture, Clock, Commit, CommitId, CommitResult, Failure, MemoryConfig, MemoryStore, Page,
+    PartitionPage, Properties, Resolution, Scan, Show, Store, Versioned,
+};
+use bellpunch::{
+    AnyCommand, CallOptions, Engine, EngineConfig, IdempotencyKey, Kind, Partition, RecordKey,
+    Timestamp, command,
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+const START: u64 = 1_800_000_000_000_000_000;
+const HOUR: u64 = 3_600_000_000_000;
+
+/// A clock that is set by hand: only tasks see the runtime's time pass.
+#[derive(Debug)]
+struct SetClock(AtomicU64);
+
+impl Clock for SetClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_nanos(self.0.load(Ordering::SeqCst).into()).unwrap()
+    }
+}
+
+/// A memory store that takes a while for a page.
+#[derive(Debug)]
+struct Slow {
+    inner: MemoryStore,
+    page: Duration,
+    pages: AtomicU64,
+}
+
+impl Store for Slow {
+    fn properties(&self) -> Properties {
+        self.inner.properties()
+    }
+
+    fn read<'a>(
+        &'a self,
+        partition: &'a Partition,
+        keys: &'a [RecordKey],
+    ) -> BoxFuture<'a, Result<Vec<Versioned>, Failure>> {
+        self.inner.read(partition, keys)
+    }
+
+    fn commit(&self, commits: Vec<Arc<Commit>>) -> BoxFuture<'_, Vec<CommitResult>> {
+        self.inner.commit(commits)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        partition: &'a Partition,
+        scan: &'a Scan,
+    ) -> BoxFuture<'a, Result<Page, Failure>> {
+        Box::pin(async move {
+            sleep(self.page).await;
+            self.pages.fetch_add(1, Ordering::SeqCst);
+            self.inner.scan(partition, scan).await
+        })
+    }
+
+    fn resolve<'a>(
+        &'a self,
+        partition: &'a Partition,
+        id: CommitId,
+    ) -> BoxFuture<'a, Result<Resolution, Failure>> {
+        self.inner.resolve(partition, id)
+    }
+
+    fn partitions<'a>(
+        &'a self,
+        after: Option<&'a Partition>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<PartitionPage, Failure>> {
+        self.inner.partitions(after, limit)
+    }
+}
+
+struct World {
+    engine: Engine,
+    store: Arc<Slow>,
+    clock: Arc<SetClock>,
+    partition: Partition,
+}
+
+impl World {
+    fn start(page: Duration) -> Self {
+        let clock = Arc::new(SetClock(AtomicU64::new(START)));
+        let inner = MemoryStore::new(Arc::clone(&clock) as _, MemoryConfig::default());
+        let store = Arc::new(Slow { inner, page, pages: AtomicU64::new(0) });
+        let config = EngineConfig {
+            keep_outcomes: bellpunch::Duration::from_millis(60_000),
+            sweep_every: Duration::from_millis(1),
+            ..EngineConfig::default()
+        };
+        let engine = Engine::start(Arc::clone(&store) as _, Arc::clone(&clock) as _, config);
+        Self { engine, store, clock, partition: Partition::new("p").unwrap() }
+    }
+
+    /// Makes a quota under a key; the outcome is kept for a minute.
+    async fn make(&self, name: &str) {
+        let content: Value = json!({ "id": name, "limit": 1 });
+        let quota: Arc<dyn AnyCommand> =
+            (command("quotas.create").unwrap().parse)(content).unwrap();
+        let key = Some(IdempotencyKey::new(name).unwrap());
+        let options = CallOptions { key, ..CallOptions::default() };
+        self.engine.send(&self.partition, vec![quota], options).await.unwrap();
+    }
+
+    /// How many outcomes are stored.
+    async fn outcomes(&self) -> usize {
+        let scan = Scan { show: Show::Records, ..Scan::of(Kind::named("outcomes"), 1_000) };
+        self.store.inner.scan(&self.partition, &scan).await.unwrap().records.len()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_finds_little_works_a_twentieth_of_the_time() {
+    let world = World::start(Duration::from_millis(10));
+    world.make("one").await;
+    sleep(Duration::from_secs(20)).await;
+    // A page of 10 ms, a rest of 190, a round each millisecond.
+    let pages = world.store.pages.load(Ordering::SeqCst);
+    assert!((95..=100).contains(&pages), "{pages} pages in 20 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_due_in_numbers_is_not_waited_for() {
+    let world = World::start(Duration::from_millis(10));
+    for name in 0..256 {
+        world.make(&format!("q{name}")).await;
+    }
+    assert_eq!(world.outcomes().await, 256);
+    world.clock.0.store(START + HOUR, Ordering::SeqCst);
+    let begun = Instant::now();
+    while 0 < world.outcomes().await {
+        sleep(Duration::from_millis(1)).await;
+    }
+    // A rest that had begun, then four pages of 64.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(191 + 60), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_is_not_kept_by_a_sweeper_that_rests() {
+    let world = World::start(Duration::from_secs(1_000));
+    world.make("one").await;
+    sleep(Duration::from_secs(1_001)).await;
+    assert_eq!(world.store.pages.load(Ordering::SeqCst), 1, "it rests");
+    let store = Arc::downgrade(&world.store);
+    drop(world);
+    sleep(Duration::from_millis(1)).await;
+    assert!(store.upgrade().is_none(), "the engine has ended");
+}
