@@ -219,7 +219,8 @@ pub struct EngineConfig {
     pub clock_skew_max: Duration,
     /// How long a call waits unless it says otherwise.
     pub timeout: std::time::Duration,
-    /// How often the sweeps run.
+    /// How long after a round of sweeps the next one begins. A round takes a twentieth of the store's
+    /// time at most, unless much is due.
     pub sweep_every: std::time::Duration,
     /// The risk of a relaxed store that is accepted for everything. On a store with another one,
     /// only rate limits are served. `None`: none is accepted.
