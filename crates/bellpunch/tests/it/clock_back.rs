@@ -17,11 +17,12 @@ const HOUR: u64 = 3_600 * SECOND;
 const START: u64 = 500_000 * HOUR;
 const LIMIT: u64 = 5;
 
+/// A clock that is set by hand.
 #[derive(Debug)]
-struct SetClock(AtomicU64);
+pub(crate) struct SetClock(pub(crate) AtomicU64);
 
 impl SetClock {
-    fn new(now: u64) -> Arc<Self> {
+    pub(crate) fn new(now: u64) -> Arc<Self> {
         Arc::new(Self(AtomicU64::new(now)))
     }
 }

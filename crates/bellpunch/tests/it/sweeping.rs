@@ -6,28 +6,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bellpunch::store::{
-    BoxFuture, Clock, Commit, CommitId, CommitResult, Failure, MemoryConfig, MemoryStore, Page,
+    BoxFuture, Commit, CommitId, CommitResult, Failure, MemoryConfig, MemoryStore, Page,
     PartitionPage, Properties, Resolution, Scan, Show, Store, Versioned,
 };
 use bellpunch::{
     AnyCommand, CallOptions, Engine, EngineConfig, IdempotencyKey, Kind, Partition, RecordKey,
-    Timestamp, command,
+    command,
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use crate::clock_back::SetClock;
+
 const START: u64 = 1_800_000_000_000_000_000;
 const HOUR: u64 = 3_600_000_000_000;
-
-/// A clock that is set by hand: only tasks see the runtime's time pass.
-#[derive(Debug)]
-struct SetClock(AtomicU64);
-
-impl Clock for SetClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(self.0.load(Ordering::SeqCst).into()).unwrap()
-    }
-}
 
 /// A memory store that takes a while for a page.
 #[derive(Debug)]
@@ -92,7 +84,7 @@ struct World {
 
 impl World {
     fn start(page: Duration) -> Self {
-        let clock = Arc::new(SetClock(AtomicU64::new(START)));
+        let clock = SetClock::new(START);
         let inner = MemoryStore::new(Arc::clone(&clock) as _, MemoryConfig::default());
         let store = Arc::new(Slow { inner, page, pages: AtomicU64::new(0) });
         let config = EngineConfig {
