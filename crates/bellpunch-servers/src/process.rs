@@ -28,9 +28,12 @@ pub(crate) struct Running {
 /// The highest port of a member of a Redis cluster: its bus has the one that is 10,000 above.
 const PORT_MAX: u16 = 55_535;
 
+/// How many ports are asked for until one is low enough.
+const PORTS_MAX: u32 = 1_000;
+
 /// A port that nobody listens on just now.
 pub(crate) fn free_port() -> u16 {
-    loop {
+    for _ in 0..PORTS_MAX {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let listener = listener.expect("loopback has free ports");
         let port = listener.local_addr().expect("it is bound").port();
@@ -38,6 +41,7 @@ pub(crate) fn free_port() -> u16 {
             return port;
         }
     }
+    panic!("no free port is at most {PORT_MAX}: look at net.ipv4.ip_local_port_range")
 }
 
 impl Running {

@@ -157,7 +157,8 @@ pub(crate) async fn timeout<F: Future>(patience: Duration, work: F) -> Result<F:
 /// Lets others run first, if the schedule likes.
 pub(crate) use shuttle::future::yield_now;
 
-/// How long things take decides nothing, so it is the machine's.
+/// How long things take decides nothing but how long the sweeper lets the store rest, so it is the
+/// machine's.
 pub(crate) use tokio::time::Instant;
 
 /// The two branches of a loop, polled in either order. tokio's own choice is not the schedule's.

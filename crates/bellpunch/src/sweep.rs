@@ -1,17 +1,18 @@
 //! The sweeper: removes records that say nothing any more.
 //!
 //! Invariant: no answer depends on whether it has run. It only names candidates; each is looked at
-//! again by a rule, in a command that waits its turn like any other, so it blocks nobody; and between
-//! its questions the store rests.
+//! again by a rule, in a command that waits its turn like any other, so it blocks nobody. Unless it
+//! removes what is due in numbers, the store rests between its questions.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bellpunch_core::{Partition, RecordId, sweep};
 use bellpunch_store::{Kind, Scan};
 
 use crate::engine::Sweeping;
 use crate::runtime::{Instant, sleep, spawn};
-use crate::{CallOptions, EngineConfig, Error, ErrorKind};
+use crate::{AnyOutcome, CallOptions, EngineConfig, Error, ErrorKind};
 
 /// Records removed by one command.
 const SWEEP_MAX: usize = 64;
@@ -21,6 +22,8 @@ const PARTITIONS_MAX: usize = 100;
 /// that the page took: a store without an index of what is due looks at all that it has, and on one
 /// that works in turn everybody else waits for that.
 const REST: u32 = 19;
+/// But no longer than this: a page can take long because this node was stopped.
+const REST_MAX: Duration = Duration::from_secs(60);
 
 /// Starts the sweeper's task; it ends with the engine.
 pub(crate) fn start(config: &EngineConfig, sweeping: Sweeping) {
@@ -50,6 +53,7 @@ async fn round(sweeping: &Sweeping, skew: bellpunch_core::Duration) -> Result<()
     Ok(())
 }
 
+/// Fails if the store does. A sweep that fails keeps the sweeper from no other partition.
 async fn sweep_partition(
     sweeping: &Sweeping,
     partition: &Partition,
@@ -61,7 +65,8 @@ async fn sweep_partition(
         scan.due_by = scan.due_by.or_else(|| Some(engine.now().minus_or_epoch(skew)));
         let begun = Instant::now();
         let page = engine.scan(partition, &scan).await?;
-        let (took, is_full) = (begun.elapsed(), page.records.len() == SWEEP_MAX);
+        let rest = begun.elapsed().saturating_mul(REST).min(REST_MAX);
+        let (is_full, mut is_swept) = (page.records.len() == SWEEP_MAX, false);
         let mut kinds: BTreeMap<Kind, Vec<RecordId>> = BTreeMap::new();
         for (key, _) in page.records {
             kinds.entry(key.kind).or_default().push(key.id);
@@ -71,13 +76,14 @@ async fn sweep_partition(
                 match engine.send(partition, vec![command], CallOptions::default()).await {
                     // What was kept while the risk was accepted stays until it is again.
                     Err(error) if error.kind() == ErrorKind::RiskNotAccepted => {}
-                    told => drop(told?),
+                    Err(_) => return Ok(()),
+                    Ok(told) => is_swept |= matches!(told, AnyOutcome::Accepted(_)),
                 }
             }
         }
         drop(engine);
-        if !is_full {
-            sleep(took.saturating_mul(REST)).await;
+        if !(is_full && is_swept) {
+            sleep(rest).await;
         }
         match page.resume {
             Some(resume) => scan.after = Some(resume),

@@ -1,17 +1,18 @@
 //! The sweeper leaves the store alone for most of the time, but not while much is due.
 #![expect(clippy::unwrap_used, reason = "tests stop at the unexpected")]
 
-use std::sync::Arc;
+use std::future::ready;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bellpunch::store::{
-    BoxFuture, Commit, CommitId, CommitResult, Failure, MemoryConfig, MemoryStore, Page,
-    PartitionPage, Properties, Resolution, Scan, Show, Store, Versioned,
+    BoxFuture, Commit, CommitId, CommitResult, Failure, FailureKind, MemoryConfig, MemoryStore,
+    Page, PartitionPage, Properties, Resolution, Scan, Show, Store, Versioned,
 };
 use bellpunch::{
-    AnyCommand, CallOptions, Engine, EngineConfig, IdempotencyKey, Kind, Partition, RecordKey,
-    command,
+    AnyCommand, CallOptions, Engine, EngineConfig, IdempotencyKey, Kind, Partition, RecordId,
+    RecordKey, command,
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -26,9 +27,14 @@ const HOUR: u64 = 3_600_000_000_000;
 struct Slow {
     inner: MemoryStore,
     page: Duration,
+    /// How many charges it shows that no sweep finds, on each page.
+    stuck: usize,
+    /// Takes no commit of this partition.
+    broken: OnceLock<Partition>,
     pages: AtomicU64,
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl Store for Slow {
     fn properties(&self) -> Properties {
         self.inner.properties()
@@ -43,6 +49,11 @@ impl Store for Slow {
     }
 
     fn commit(&self, commits: Vec<Arc<Commit>>) -> BoxFuture<'_, Vec<CommitResult>> {
+        if commits.iter().any(|commit| self.broken.get() == Some(&commit.partition)) {
+            let failure = Failure::new(FailureKind::Unavailable, "it is broken");
+            let failed = commits.iter().map(|_| CommitResult::Failed(failure.clone())).collect();
+            return Box::pin(ready(failed));
+        }
         self.inner.commit(commits)
     }
 
@@ -54,7 +65,13 @@ impl Store for Slow {
         Box::pin(async move {
             sleep(self.page).await;
             self.pages.fetch_add(1, Ordering::SeqCst);
-            self.inner.scan(partition, scan).await
+            let mut page = self.inner.scan(partition, scan).await?;
+            for place in 0..self.stuck {
+                let id = RecordId::stored(&format!("stuck-{place}"));
+                let key = RecordKey { kind: Kind::named("charges"), id };
+                page.records.push((key, Versioned::default()));
+            }
+            Ok(page)
         })
     }
 
@@ -83,10 +100,16 @@ struct World {
 }
 
 impl World {
-    fn start(page: Duration) -> Self {
+    fn start(page: Duration, stuck: usize) -> Self {
         let clock = SetClock::new(START);
         let inner = MemoryStore::new(Arc::clone(&clock) as _, MemoryConfig::default());
-        let store = Arc::new(Slow { inner, page, pages: AtomicU64::new(0) });
+        let store = Arc::new(Slow {
+            inner,
+            page,
+            stuck,
+            broken: OnceLock::new(),
+            pages: AtomicU64::new(0),
+        });
         let config = EngineConfig {
             keep_outcomes: bellpunch::Duration::from_millis(60_000),
             sweep_every: Duration::from_millis(1),
@@ -98,12 +121,16 @@ impl World {
 
     /// Makes a quota under a key; the outcome is kept for a minute.
     async fn make(&self, name: &str) {
+        self.make_in(&self.partition, name).await;
+    }
+
+    async fn make_in(&self, partition: &Partition, name: &str) {
         let content: Value = json!({ "id": name, "limit": 1 });
         let quota: Arc<dyn AnyCommand> =
             (command("quotas.create").unwrap().parse)(content).unwrap();
         let key = Some(IdempotencyKey::new(name).unwrap());
         let options = CallOptions { key, ..CallOptions::default() };
-        self.engine.send(&self.partition, vec![quota], options).await.unwrap();
+        self.engine.send(partition, vec![quota], options).await.unwrap();
     }
 
     /// How many outcomes are stored.
@@ -115,7 +142,7 @@ impl World {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_finds_little_works_a_twentieth_of_the_time() {
-    let world = World::start(Duration::from_millis(10));
+    let world = World::start(Duration::from_millis(10), 0);
     world.make("one").await;
     sleep(Duration::from_secs(20)).await;
     // A page of 10 ms, a rest of 190, a round each millisecond.
@@ -125,7 +152,7 @@ async fn a_store_that_finds_little_works_a_twentieth_of_the_time() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_due_in_numbers_is_not_waited_for() {
-    let world = World::start(Duration::from_millis(10));
+    let world = World::start(Duration::from_millis(10), 0);
     for name in 0..256 {
         world.make(&format!("q{name}")).await;
     }
@@ -135,14 +162,14 @@ async fn what_is_due_in_numbers_is_not_waited_for() {
     while 0 < world.outcomes().await {
         sleep(Duration::from_millis(1)).await;
     }
-    // A rest that had begun, then four pages of 64.
+    // At most a rest, then four pages of 64.
     let took = begun.elapsed();
     assert!(took < Duration::from_millis(191 + 60), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_is_not_kept_by_a_sweeper_that_rests() {
-    let world = World::start(Duration::from_secs(1_000));
+    let world = World::start(Duration::from_secs(1_000), 0);
     world.make("one").await;
     sleep(Duration::from_secs(1_001)).await;
     assert_eq!(world.store.pages.load(Ordering::SeqCst), 1, "it rests");
@@ -150,4 +177,33 @@ async fn an_engine_is_not_kept_by_a_sweeper_that_rests() {
     drop(world);
     sleep(Duration::from_millis(1)).await;
     assert!(store.upgrade().is_none(), "the engine has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_removed_is_nothing_to_hurry_for() {
+    let world = World::start(Duration::from_millis(10), 64);
+    world.make("one").await;
+    sleep(Duration::from_secs(20)).await;
+    let pages = world.store.pages.load(Ordering::SeqCst);
+    assert!((95..=100).contains(&pages), "{pages} pages in 20 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_is_a_minute_at_most() {
+    let world = World::start(Duration::from_secs(1_000), 0);
+    world.make("one").await;
+    sleep(Duration::from_secs(2_061)).await;
+    assert_eq!(world.store.pages.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_cannot_be_swept_keeps_the_sweeper_from_no_other() {
+    let world = World::start(Duration::from_millis(10), 0);
+    let first = Partition::new("a").unwrap();
+    world.make_in(&first, "one").await;
+    world.make("two").await;
+    world.store.broken.set(first).unwrap();
+    world.clock.0.store(START + HOUR, Ordering::SeqCst);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.outcomes().await, 0);
 }
