@@ -40,12 +40,19 @@ fn look(name: &str) -> Option<PathBuf> {
     versions.sort();
     versions.reverse();
     let variable = |name| std::env::var_os(name).unwrap_or_default();
-    for folder in std::env::split_paths(&variable(FOLDERS)) {
-        // Otherwise the tests would pass, and on another version than was asked for.
+    let asked = variable(FOLDERS);
+    check(&asked);
+    first(name, (&asked, versions, &variable("PATH")))
+}
+
+/// Otherwise the tests would pass, and on another version than was asked for.
+fn check(asked: &OsStr) {
+    // Of nothing an empty name is split.
+    let named = std::env::split_paths(asked).filter(|folder| !folder.as_os_str().is_empty());
+    for folder in named {
         let is_there = folder.is_absolute() && folder.is_dir();
         assert!(is_there, "{FOLDERS} names {}: not the full path of a folder", folder.display());
     }
-    first(name, (&variable(FOLDERS), versions, &variable("PATH")))
 }
 
 /// The first of a binary's name: in the folders that are asked for, of the versions that are
