@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::figures::{Contender, Figure, excess};
 use crate::machine;
 
-/// Callers at once, of every contender.
+/// Callers at once, of every contender of a contest that says no other number.
 pub(crate) const CALLERS: usize = 64;
 /// Callers where a crowd asks.
 pub(crate) const CROWD: usize = 256;

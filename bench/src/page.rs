@@ -66,7 +66,8 @@ fn row(contest: &Contest, row: &Row) -> String {
 pub(crate) fn section(name: &str, contests: &[Contest], (effort, load): (&Effort, &str)) -> String {
     let (median, late) = machine::sync_micros();
     let mut text = format!(
-        "Measured {} at revision `{}`: medians of {} rounds of {} s, {CALLERS} callers if a table says no other number. \
+        "Measured {} at revision `{}`: medians of {} rounds of {} s, {CALLERS} callers \
+         if a table says no other number. \
          {}. {}. A sync of 4 KiB takes {} ms (99 of 100: {} ms). \
          Load before {load}, after {}; priority (nice) {}.\n",
         machine::now(),

@@ -318,11 +318,6 @@ impl Engine {
 pub(crate) struct Sweeping(std::sync::Weak<Inner>);
 
 impl Sweeping {
-    /// Whether no engine is left to sweep for: for good.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.engine().is_none()
-    }
-
     pub(crate) fn engine(&self) -> Option<Engine> {
         self.0.upgrade().filter(|inner| !inner.draining.load(Ordering::Relaxed)).map(Engine)
     }

@@ -12,7 +12,7 @@ use bellpunch_store::{Kind, Scan};
 
 use crate::engine::Sweeping;
 use crate::runtime::{Instant, sleep, spawn};
-use crate::{AnyOutcome, CallOptions, EngineConfig, Error, ErrorKind};
+use crate::{AnyOutcome, CallOptions, EngineConfig, Error};
 
 /// Records removed by one command.
 const SWEEP_MAX: usize = 64;
@@ -29,7 +29,7 @@ const REST_MAX: Duration = Duration::from_secs(60);
 pub(crate) fn start(config: &EngineConfig, sweeping: Sweeping) {
     let (every, skew) = (config.sweep_every, config.clock_skew_max);
     spawn(async move {
-        while !sweeping.has_ended() {
+        while sweeping.engine().is_some() {
             sleep(every).await;
             // What fails now is found again by the next round.
             let _ = round(&sweeping, skew).await;
@@ -73,12 +73,10 @@ async fn sweep_partition(
         }
         for (kind, ids) in kinds {
             if let Some(command) = sweep(kind.name(), ids) {
-                match engine.send(partition, vec![command], CallOptions::default()).await {
-                    // What was kept while the risk was accepted stays until it is again.
-                    Err(error) if error.kind() == ErrorKind::RiskNotAccepted => {}
-                    Err(_) => return Ok(()),
-                    Ok(told) => is_swept |= matches!(told, AnyOutcome::Accepted(_)),
-                }
+                // What fails is found again by the next round; what was kept while a risk was accepted
+                // stays until it is again.
+                let told = engine.send(partition, vec![command], CallOptions::default()).await;
+                is_swept |= matches!(told, Ok(AnyOutcome::Accepted(_)));
             }
         }
         drop(engine);
