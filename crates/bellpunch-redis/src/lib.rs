@@ -9,9 +9,11 @@
 //! replica may take over, a commit that was acknowledged may be lost, whatever is configured.
 
 mod cluster;
+mod commits;
 mod config;
 mod layout;
 mod promise;
+mod reads;
 mod script;
 mod selftest;
 mod server;

@@ -282,6 +282,34 @@ pub(crate) fn bytes(value: Value) -> Option<Vec<u8>> {
     if let Value::BulkString(bytes) = value { Some(bytes) } else { None }
 }
 
+/// Two replies in one.
+pub(crate) fn pair(value: Value) -> Option<(Value, Value)> {
+    let Value::Array(parts) = value else { return None };
+    <[Value; 2]>::try_from(parts).ok().map(|[one, other]| (one, other))
+}
+
+/// The members of a list, two by two.
+pub(crate) fn pairs(list: &[Vec<u8>]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    list.chunks_exact(2).filter_map(|pair| match pair {
+        [one, other] => Some((one.as_slice(), other.as_slice())),
+        _ => None,
+    })
+}
+
+/// The bytes of each reply of a list.
+///
+/// # Errors
+/// If it is none.
+pub(crate) fn all_bytes(value: Value) -> Result<Vec<Vec<u8>>, Failure> {
+    let Value::Array(parts) = value else { return Err(nonsense()) };
+    parts.into_iter().map(|part| bytes(part).ok_or_else(nonsense)).collect()
+}
+
+/// A reply that makes no sense.
+pub(crate) fn nonsense() -> Failure {
+    layout::corrupt("the answer of a script: something")
+}
+
 /// One call for commits, in order.
 pub(crate) fn call(
     script: &Script,
