@@ -19,10 +19,11 @@ use std::time::Duration;
 
 use bellpunch::audit::{CHECKS, Finding, OF_THE_BOOK, Stored, audit};
 use bellpunch::limits::AuditQuota;
-use bellpunch::store::{Scan, Show};
+use bellpunch::store::{Page, Scan};
 use bellpunch::{
     AnyOutcome, CallOptions, Error, ErrorKind, Key, Kind, Partition, RecordId, RecordKey, Version,
 };
+use tokio::time::{Instant, sleep};
 
 use crate::app::App;
 use crate::config::LogLevel;
@@ -33,6 +34,11 @@ const PAGE: usize = 512;
 /// Records of one partition that are held in memory at once; a larger one is named and left to
 /// `bellpunch verify`.
 const RECORDS_MAX: usize = 200_000;
+/// How long the store is left alone between two pages, in multiples of the time that a page took: on
+/// one that works in turn everybody else waits for each page.
+const REST: u32 = 4;
+/// But no longer than this: a page can take long because this node was stopped.
+const REST_MAX: Duration = Duration::from_secs(10);
 /// Looks at a partition until one has seen it at one place of its journal.
 const LOOKS_MAX: usize = 3;
 /// Those that the rule itself computes of a quota, in one decision.
@@ -52,7 +58,7 @@ pub(crate) async fn run(app: &App) {
         return std::future::pending().await;
     }
     loop {
-        tokio::time::sleep(period).await;
+        sleep(period).await;
         match once(app).await {
             Ok(round) => report(app, round),
             Err(error) => {
@@ -92,12 +98,27 @@ pub(crate) async fn once(app: &App) -> Result<Round, Error> {
     loop {
         let page = app.engine.partitions(after.as_ref(), PAGE).await?;
         for partition in &page.partitions {
-            one(app, partition, &mut round).await?;
+            let mut reader = Reader { rests: REST, ..Reader::of(app, partition) };
+            reader.count_and_compare(&mut round).await?;
+            reader.rest().await;
         }
         after = page.partitions.last().cloned();
         if !page.more || after.is_none() {
             return Ok(round);
         }
+    }
+}
+
+/// What does not agree in a partition; `None` if it has too many records to be looked at here.
+/// Somebody waits for it, so the store gets no rest.
+pub(crate) async fn of_partition(
+    app: &App,
+    partition: &Partition,
+) -> Result<Option<Vec<Finding>>, Error> {
+    let mut reader = Reader::of(app, partition);
+    match reader.look().await? {
+        Some(look) => reader.agreed(look).await.map(Some),
+        None => Ok(None),
     }
 }
 
@@ -108,79 +129,6 @@ struct Look {
     is_settled: bool,
 }
 
-async fn one(app: &App, partition: &Partition, round: &mut Round) -> Result<(), Error> {
-    let Some(look) = look(app, partition).await? else {
-        let fields = [("partition", partition.as_str().to_owned())];
-        let message = "too large to audit while it runs: use `bellpunch verify`";
-        app.log.event(LogLevel::Warn, message, &fields);
-        return Ok(());
-    };
-    count(&look.records, app.engine.now(), &mut round.gauges);
-    let agreed = agreed(app, partition, look).await?;
-    round.findings.extend(agreed.into_iter().map(|finding| (partition.clone(), finding)));
-    Ok(())
-}
-
-/// What does not agree in a partition; `None` if it has too many records to be looked at here.
-pub(crate) async fn of_partition(
-    app: &App,
-    partition: &Partition,
-) -> Result<Option<Vec<Finding>>, Error> {
-    match look(app, partition).await? {
-        Some(look) => agreed(app, partition, look).await.map(Some),
-        None => Ok(None),
-    }
-}
-
-/// What a settled look says of the book, and of all else what a second look says too.
-async fn agreed(app: &App, partition: &Partition, look: Look) -> Result<Vec<Finding>, Error> {
-    let findings = audit(look.records, app.engine.now());
-    let is_so = |finding: &Finding| look.is_settled && OF_THE_BOOK.contains(&finding.check);
-    let (mut agreed, suspects): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_so);
-    if suspects.is_empty() {
-        return Ok(agreed);
-    }
-    let Some(again) = self::look(app, partition).await? else { return Ok(agreed) };
-    let ids = ids_of(&again.records);
-    for finding in audit(again.records, app.engine.now()) {
-        if suspects.contains(&finding) && confirmed(app, partition, (&finding, &ids)).await? {
-            agreed.push(finding);
-        }
-    }
-    Ok(agreed)
-}
-
-/// All records of a partition, at one place of its journal if that can be had; `None` if there are
-/// too many.
-async fn look(app: &App, partition: &Partition) -> Result<Option<Look>, Error> {
-    let mut looks = 0_usize;
-    loop {
-        let before = tail(app, partition).await?;
-        let journal = if before.is_some() { Journal::Kept } else { Journal::None };
-        let Some(records) = records(app, partition, journal).await? else { return Ok(None) };
-        let after = tail(app, partition).await?;
-        let is_settled = before.is_some() && before == after;
-        looks = looks.saturating_add(1);
-        if is_settled || after.is_none() || LOOKS_MAX <= looks {
-            return Ok(Some(Look { records, is_settled }));
-        }
-    }
-}
-
-/// The version of the journal's tail, if the partition keeps one.
-async fn tail(app: &App, partition: &Partition) -> Result<Option<Version>, Error> {
-    let scan = Scan {
-        kind: Some(Kind::named("journal")),
-        prefix: String::new(),
-        after: None,
-        due_by: None,
-        show: Show::Records,
-        limit: 1,
-    };
-    let page = app.engine.scan(partition, &scan).await?;
-    Ok(page.records.first().map(|(_, record)| record.version))
-}
-
 /// Whether a partition keeps a journal: then outcomes name its entries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Journal {
@@ -188,40 +136,130 @@ enum Journal {
     None,
 }
 
-/// All records of a partition; `None` if there are too many.
-async fn records(
-    app: &App,
-    partition: &Partition,
-    journal: Journal,
-) -> Result<Option<Vec<Stored>>, Error> {
-    let mut scan = Scan {
-        kind: None,
-        prefix: String::new(),
-        after: None,
-        due_by: None,
-        show: Show::Records,
-        limit: PAGE,
-    };
-    let mut records = Vec::new();
-    loop {
-        let page = app.engine.scan(partition, &scan).await?;
-        for (key, record) in page.records {
-            let is_needed = key.kind.name() != "outcomes" || journal == Journal::Kept;
-            let Some(bytes) = record.value.filter(|_| is_needed) else { continue };
-            // Some stores know the parts of an id; a record has one name on all of them.
-            let key = RecordKey { kind: Kind::named(key.kind.name()), id: key.id };
-            let name = key.to_string();
-            let stored = Stored::decode(key, record.version, &bytes).ok_or_else(|| {
-                Error::new(ErrorKind::Internal, format!("record {name} is not readable"))
-            })?;
-            records.extend(stored.needed());
+/// Reads one partition, page by page.
+struct Reader<'a> {
+    app: &'a App,
+    partition: &'a Partition,
+    /// How long the store is left alone, in multiples of the time that questions took.
+    rests: u32,
+    /// How long they took since it was left alone.
+    took: Duration,
+}
+
+impl<'a> Reader<'a> {
+    const fn of(app: &'a App, partition: &'a Partition) -> Self {
+        Self { app, partition, rests: 0, took: Duration::ZERO }
+    }
+
+    async fn count_and_compare(&mut self, round: &mut Round) -> Result<(), Error> {
+        let Some(look) = self.look().await? else {
+            let fields = [("partition", self.partition.as_str().to_owned())];
+            let message = "too large to audit while it runs: use `bellpunch verify`";
+            self.app.log.event(LogLevel::Warn, message, &fields);
+            return Ok(());
+        };
+        count(&look.records, self.app.engine.now(), &mut round.gauges);
+        let agreed = self.agreed(look).await?;
+        round.findings.extend(agreed.into_iter().map(|finding| (self.partition.clone(), finding)));
+        Ok(())
+    }
+
+    /// What a settled look says of the book, and of all else what a second look says too.
+    async fn agreed(&mut self, look: Look) -> Result<Vec<Finding>, Error> {
+        let findings = audit(look.records, self.app.engine.now());
+        let is_so = |finding: &Finding| look.is_settled && OF_THE_BOOK.contains(&finding.check);
+        let (mut agreed, suspects): (Vec<_>, Vec<_>) = findings.into_iter().partition(is_so);
+        if suspects.is_empty() {
+            return Ok(agreed);
         }
-        if RECORDS_MAX < records.len() {
-            return Ok(None);
+        let Some(again) = self.look().await? else { return Ok(agreed) };
+        let ids = ids_of(&again.records);
+        for finding in audit(again.records, self.app.engine.now()) {
+            if suspects.contains(&finding) && self.is_confirmed(&finding, &ids).await? {
+                agreed.push(finding);
+            }
         }
-        match page.resume {
-            Some(resume) => scan.after = Some(resume),
-            None => return Ok(Some(records)),
+        Ok(agreed)
+    }
+
+    /// All records, at one place of the journal if that can be had; `None` if there are too many.
+    async fn look(&mut self) -> Result<Option<Look>, Error> {
+        let mut looks = 0_usize;
+        loop {
+            let before = self.tail().await?;
+            let journal = if before.is_some() { Journal::Kept } else { Journal::None };
+            let Some(records) = self.records(journal).await? else { return Ok(None) };
+            let after = self.tail().await?;
+            let is_settled = before.is_some() && before == after;
+            looks = looks.saturating_add(1);
+            if is_settled || after.is_none() || LOOKS_MAX <= looks {
+                return Ok(Some(Look { records, is_settled }));
+            }
+        }
+    }
+
+    /// The version of the journal's tail, if the partition keeps one.
+    async fn tail(&mut self) -> Result<Option<Version>, Error> {
+        let page = self.page(&Scan::of(Kind::named("journal"), 1)).await?;
+        Ok(page.records.first().map(|(_, record)| record.version))
+    }
+
+    /// All records; `None` if there are too many.
+    async fn records(&mut self, journal: Journal) -> Result<Option<Vec<Stored>>, Error> {
+        let mut scan = Scan { kind: None, ..Scan::of(Kind::named(""), PAGE) };
+        let mut records = Vec::new();
+        loop {
+            let page = self.page(&scan).await?;
+            for (key, record) in page.records {
+                let is_needed = key.kind.name() != "outcomes" || journal == Journal::Kept;
+                let Some(bytes) = record.value.filter(|_| is_needed) else { continue };
+                // Some stores know the parts of an id; a record has one name on all of them.
+                let key = RecordKey { kind: Kind::named(key.kind.name()), id: key.id };
+                let name = key.to_string();
+                let stored = Stored::decode(key, record.version, &bytes).ok_or_else(|| {
+                    Error::new(ErrorKind::Internal, format!("record {name} is not readable"))
+                })?;
+                records.extend(stored.needed());
+            }
+            if RECORDS_MAX < records.len() {
+                return Ok(None);
+            }
+            match page.resume {
+                Some(resume) => scan.after = Some(resume),
+                None => return Ok(Some(records)),
+            }
+            self.rest().await;
+        }
+    }
+
+    async fn page(&mut self, scan: &Scan) -> Result<Page, Error> {
+        let begun = Instant::now();
+        let page = self.app.engine.scan(self.partition, scan).await;
+        self.took = self.took.saturating_add(begun.elapsed());
+        page
+    }
+
+    /// Leaves the store alone. Not before the journal's tail is read again: the longer a look takes the
+    /// more comes between.
+    async fn rest(&mut self) {
+        let took = std::mem::take(&mut self.took);
+        sleep(took.saturating_mul(self.rests).min(REST_MAX)).await;
+    }
+
+    /// Whether the rule, which reads a quota with all its charges and holds at once, sees it too.
+    async fn is_confirmed(&self, finding: &Finding, ids: &Ids) -> Result<bool, Error> {
+        let quota = finding.subject.strip_prefix("quotas/").and_then(|id| Key::new(id).ok());
+        let quota = quota.filter(|_| OF_A_QUOTA.contains(&finding.check));
+        let Some(id) = quota else { return Ok(true) };
+        let command = AuditQuota { id, charges: ids.charges.clone(), holds: ids.holds.clone() };
+        let (commands, options) = (vec![Arc::new(command) as _], CallOptions::default());
+        match self.app.engine.send(self.partition, commands, options).await? {
+            AnyOutcome::Accepted(receipt) => Ok(receipt.replies.iter().any(|reply| {
+                let reply = reply.to_json();
+                let mismatches = reply.get("mismatches").and_then(serde_json::Value::as_array);
+                mismatches.is_some_and(|all| all.iter().any(|one| one["check"] == finding.check))
+            })),
+            AnyOutcome::Rejected(_) => Ok(false),
         }
     }
 }
@@ -238,26 +276,6 @@ fn ids_of(records: &[Stored]) -> Ids {
         same.map(|stored| stored.key.id.clone()).collect()
     };
     Ids { charges: of("charges"), holds: of("holds") }
-}
-
-/// Whether the rule, which reads a quota with all its charges and holds at once, sees it too.
-async fn confirmed(
-    app: &App,
-    partition: &Partition,
-    (finding, ids): (&Finding, &Ids),
-) -> Result<bool, Error> {
-    let quota = finding.subject.strip_prefix("quotas/").and_then(|id| Key::new(id).ok());
-    let Some(id) = quota.filter(|_| OF_A_QUOTA.contains(&finding.check)) else { return Ok(true) };
-    let command = AuditQuota { id, charges: ids.charges.clone(), holds: ids.holds.clone() };
-    let sent = app.engine.send(partition, vec![Arc::new(command)], CallOptions::default()).await;
-    match sent? {
-        AnyOutcome::Accepted(receipt) => Ok(receipt.replies.iter().any(|reply| {
-            let reply = reply.to_json();
-            let mismatches = reply.get("mismatches").and_then(serde_json::Value::as_array);
-            mismatches.is_some_and(|all| all.iter().any(|one| one["check"] == finding.check))
-        })),
-        AnyOutcome::Rejected(_) => Ok(false),
-    }
 }
 
 fn count(

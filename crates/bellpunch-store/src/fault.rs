@@ -96,13 +96,39 @@ struct State {
 pub struct FaultStore {
     inner: Arc<dyn Store>,
     state: Mutex<State>,
+    before_scans: Wait,
+}
+
+/// What is waited for, each time.
+struct Wait(Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>);
+
+impl Default for Wait {
+    fn default() -> Self {
+        Self(Box::new(|| Box::pin(std::future::ready(()))))
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wait")
+    }
 }
 
 impl FaultStore {
     /// In front of this store, without a fault.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, state: Mutex::default() }
+        Self { inner, state: Mutex::default(), before_scans: Wait::default() }
+    }
+
+    /// The same, where each page of a scan waits for what this gives: a timer, if a page is to take
+    /// time.
+    #[must_use]
+    pub fn before_scans(
+        self,
+        wait: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) -> Self {
+        Self { before_scans: Wait(Box::new(wait)), ..self }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -281,6 +307,7 @@ impl Store for FaultStore {
         scan: &'a Scan,
     ) -> BoxFuture<'a, Result<Page, Failure>> {
         Box::pin(async move {
+            (self.before_scans.0)().await;
             self.reachable()?;
             self.inner.scan(partition, scan).await
         })

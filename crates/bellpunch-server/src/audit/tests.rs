@@ -1,8 +1,11 @@
+use std::sync::Mutex;
+
 use bellpunch::store::{
     Commit, CommitId, CommitResult, MemoryBlobs, MemoryConfig, MemoryStore, Precondition, Store,
     Write, WriteValue,
 };
 use bellpunch::{Engine, EngineConfig, SystemClock};
+use bellpunch_store::fault::FaultStore;
 use serde_json::json;
 
 use super::*;
@@ -10,7 +13,9 @@ use crate::config::Config;
 
 fn server(store: Arc<dyn Store>) -> App {
     let clock = Arc::new(SystemClock::new());
-    let engine = Engine::start(store, clock.clone(), EngineConfig::default());
+    // Nobody else looks at all records while a test does.
+    let config = EngineConfig { sweep_every: Duration::from_hours(1), ..EngineConfig::default() };
+    let engine = Engine::start(store, clock.clone(), config);
     let commands: Vec<_> = bellpunch::commands().collect();
     let mut config = Config::default();
     config.log.level = LogLevel::Error;
@@ -135,12 +140,42 @@ async fn a_look_is_settled_if_no_entry_came_meanwhile() {
     let partition = Partition::new("p").unwrap();
     call(&app, "quotas.create", json!({"id": "q", "limit": 9})).await;
     // A partition without a journal has no place in one.
-    assert!(!look(&app, &partition).await.unwrap().unwrap().is_settled);
+    assert!(!Reader::of(&app, &partition).look().await.unwrap().unwrap().is_settled);
     book(&app).await;
-    assert!(look(&app, &partition).await.unwrap().unwrap().is_settled);
-    let first = tail(&app, &partition).await.unwrap();
+    assert!(Reader::of(&app, &partition).look().await.unwrap().unwrap().is_settled);
+    let first = Reader::of(&app, &partition).tail().await.unwrap();
     call(&app, "quotas.consume", json!({"id": "q", "units": 1})).await;
-    assert_ne!(tail(&app, &partition).await.unwrap(), first);
+    assert_ne!(Reader::of(&app, &partition).tail().await.unwrap(), first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_store_is_left_alone_between_pages_but_for_those_who_wait() {
+    let partition = Partition::new("p").unwrap();
+    for (millis, rest) in [(10, 8), (5_000, 2)] {
+        let (page, begins) = (Duration::from_millis(millis), Arc::new(Mutex::new(Vec::new())));
+        let clock = Arc::new(SystemClock::new());
+        let store = Arc::new(MemoryStore::new(clock, MemoryConfig::default()));
+        let asked = Arc::clone(&begins);
+        let store = FaultStore::new(store).before_scans(move || {
+            asked.lock().unwrap().push(Instant::now());
+            Box::pin(sleep(page))
+        });
+        let app = server(Arc::new(store));
+        for quota in 0..=PAGE {
+            call(&app, "quotas.create", json!({"id": format!("q{quota}"), "limit": 9})).await;
+        }
+        // From each page to the next, in pages: of the journal's tail, two of records, the tail.
+        let gaps = || {
+            let mut begins = std::mem::take(&mut *begins.lock().unwrap());
+            begins.push(Instant::now());
+            let gap = |pair: &[Instant]| (pair[1] - pair[0]).as_millis();
+            begins.windows(2).map(|pair| gap(pair).div_ceil(u128::from(millis))).collect::<Vec<_>>()
+        };
+        assert_eq!(once(&app).await.unwrap().findings, []);
+        assert_eq!(gaps(), [1, 1 + rest, 1, 1 + rest]);
+        assert_eq!(of_partition(&app, &partition).await.unwrap(), Some(Vec::new()));
+        assert_eq!(gaps(), [1, 1, 1, 1]);
+    }
 }
 
 #[tokio::test]
