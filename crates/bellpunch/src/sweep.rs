@@ -45,8 +45,8 @@ async fn round(sweeping: &Sweeping, skew: bellpunch_core::Duration) -> Result<()
         for partition in &page.partitions {
             sweep_partition(sweeping, partition, skew).await?;
         }
-        after = page.partitions.last().cloned();
-        if !page.more || after.is_none() {
+        after = page.partitions.last().filter(|_| page.more).cloned();
+        if after.is_none() {
             break;
         }
     }

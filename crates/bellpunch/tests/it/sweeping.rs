@@ -207,3 +207,16 @@ async fn a_partition_that_cannot_be_swept_keeps_the_sweeper_from_no_other() {
     sleep(Duration::from_secs(5)).await;
     assert_eq!(world.outcomes().await, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn partitions_of_all_pages_are_swept() {
+    let world = World::start(Duration::from_millis(10), 0);
+    for partition in 0..120 {
+        world.make_in(&Partition::new(format!("a{partition}")).unwrap(), "one").await;
+    }
+    world.make("last").await;
+    world.clock.0.store(START + HOUR, Ordering::SeqCst);
+    // Two rounds, of which the first may have begun before anything was due.
+    sleep(Duration::from_millis(200).saturating_mul(2 * 121)).await;
+    assert_eq!(world.outcomes().await, 0);
+}
