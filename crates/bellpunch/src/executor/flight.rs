@@ -17,7 +17,7 @@ use super::{Desk, Op, Output, Turn};
 use crate::{Error, ErrorKind};
 
 /// The longest pause between two attempts to send one commit.
-const PAUSE_MAX: Span = Span::from_secs(1);
+pub(super) const PAUSE_MAX: Span = Span::from_secs(1);
 /// Commits in a row, none of which met another, before this node gives way.
 const WINS_MAX: u32 = 16;
 /// The longest that a node gives way.

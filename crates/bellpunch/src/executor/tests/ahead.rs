@@ -171,6 +171,17 @@ fn giving_up_takes_back_what_was_decided_and_not_sent() {
 }
 
 #[test]
+fn giving_up_alone_takes_back_the_only_one_that_was_decided() {
+    let (mut bench, op) = in_flight(Sharing::Exclusive, 0);
+    let second = bench.take(4);
+    assert!(bench.poll().is_empty());
+    bench.handle(Input::GaveUp { caller: second, partition: Partition::new("p").unwrap() });
+    assert_eq!(bench.replies(), [(second, "timed_out".to_owned())]);
+    bench.end(op, committed());
+    assert!(bench.poll().is_empty(), "nothing is left of it");
+}
+
+#[test]
 fn a_lost_reply_takes_back_what_was_decided_upon_it() {
     let (mut bench, op) = in_flight(Sharing::Shared, 0);
     let second = bench.take(1);
@@ -240,6 +251,20 @@ fn of_two_commits_in_flight_each_may_fail() {
     bench.end(again, committed());
     let told: Vec<_> = bench.replies().into_iter().map(|(_, told)| told).collect();
     assert_eq!(told, ["2 version 2", "6 version 3"]);
+}
+
+#[test]
+fn what_lands_confirms_nothing_of_the_commit_beside_it() {
+    let (mut bench, first) = two_counters(Sharing::Exclusive);
+    bench.take_from("d", 2);
+    let (second, _) = bench.commit();
+    bench.end(second, committed());
+    bench.end(first, failed());
+    bench.take_from("c", 5);
+    let (op, commit) = bench.commit();
+    assert_eq!(commit.preconditions[0].version, Version::new(1), "as it was before the first");
+    bench.end(op, committed());
+    assert_eq!(bench.replies().last(), Some(&(5, "5 version 2".to_owned())));
 }
 
 #[test]
