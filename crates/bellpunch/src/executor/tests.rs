@@ -502,7 +502,15 @@ fn too_many_callers_of_one_key_are_told() {
     }
     assert_eq!(bench.replies(), []);
     let one_more = bench.keyed(1, "k");
-    assert_eq!(bench.replies(), [(one_more, "idempotency_key_in_progress".to_owned())]);
+    let refused = |caller| (caller, "idempotency_key_in_progress".to_owned());
+    assert_eq!(bench.replies(), [refused(one_more)]);
+    // For one that leaves there is room for one.
+    bench.handle(Input::GaveUp { caller: 2, partition: Partition::new("p").unwrap() });
+    assert_eq!(bench.replies(), [(2, "timed_out".to_owned())]);
+    bench.keyed(1, "k");
+    assert_eq!(bench.replies(), []);
+    let one_more = bench.keyed(1, "k");
+    assert_eq!(bench.replies(), [refused(one_more)]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! How much is asked for, carried, in flight and kept at once, played by hand.
 
+use bellpunch_store::WriteValue;
+
 use super::*;
 
 fn refused(kind: FailureKind) -> CommitResult {
@@ -17,6 +19,25 @@ impl Command for CountDue {
 
     fn decide(&self, draft: &mut Draft<'_>, _: Timestamp) -> Result<usize, Rejection> {
         Ok(draft.due::<Counter>("").len())
+    }
+}
+
+fn count_due(bench: &mut Bench) {
+    let commands: Vec<Arc<dyn bellpunch_core::AnyCommand>> = vec![Arc::new(CountDue)];
+    bench.request(Request { commands, ..request(0, None) });
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Delete;
+
+impl Command for Delete {
+    const NAME: &'static str = "test.delete";
+    type Reply = Version;
+    type Rejection = Rejection;
+
+    fn decide(&self, draft: &mut Draft<'_>, _: Timestamp) -> Result<Version, Rejection> {
+        let _ = draft.get::<Counter>(&id("c"));
+        Ok(draft.delete::<Counter>(&id("c")))
     }
 }
 
@@ -95,8 +116,7 @@ fn one_read_is_for_all_who_wait() {
 fn what_is_due_is_asked_when_nothing_is_on_its_way() {
     let ask = |bench: &mut Bench| {
         bench.take_from("e", 0);
-        let commands: Vec<Arc<dyn bellpunch_core::AnyCommand>> = vec![Arc::new(CountDue)];
-        bench.request(Request { commands, ..request(0, None) });
+        count_due(bench);
         read(&bench.poll())
     };
     assert_eq!(ask(&mut Bench::new(Sharing::Exclusive)), (1, 1), "both in one round trip");
@@ -106,10 +126,69 @@ fn what_is_due_is_asked_when_nothing_is_on_its_way() {
 }
 
 #[test]
+fn what_is_due_waits_for_what_was_decided_before() {
+    let mut bench = Bench::loaded(Sharing::Exclusive, 0, None);
+    count_due(&mut bench);
+    let (op, _) = bench.commit();
+    assert!(bench.poll().is_empty(), "it is on its way");
+    bench.end(op, committed());
+    assert_eq!(read(&bench.poll()), (0, 1));
+}
+
+#[test]
+fn what_is_sent_is_given_before_more_is_decided() {
+    let config = EngineConfig { batch_max: 1, ..EngineConfig::default() };
+    let mut bench = Bench::with(Sharing::Shared, config);
+    for name in ["c", "d"] {
+        bench.take_from(name, 0);
+        bench.answer_read(None);
+        let (op, _) = bench.commit();
+        bench.end(op, committed());
+    }
+    bench.replies();
+    bench.take_from("c", 1);
+    bench.take_from("d", 1);
+    assert!(matches!(bench.executor.poll_sent(), Some(Output::Commit { .. })));
+    assert!(bench.executor.poll_sent().is_none(), "the store can begin with it");
+    assert!(matches!(bench.poll()[..], [Output::Commit { .. }]));
+}
+
+#[test]
+fn what_is_deleted_leaves_its_version_and_what_is_purged_does_not() {
+    let mut bench = Bench::loaded(Sharing::Exclusive, 0, None);
+    let (op, _) = bench.commit();
+    bench.end(op, committed());
+    let commands: Vec<Arc<dyn bellpunch_core::AnyCommand>> = vec![Arc::new(Delete)];
+    bench.request(Request { commands, ..request(0, None) });
+    let (op, commit) = bench.commit();
+    assert!(matches!(commit.writes[0].value, WriteValue::Delete), "{commit:?}");
+    bench.end(op, committed());
+    bench.sweep("c");
+    let (_, commit) = bench.commit();
+    assert!(matches!(commit.writes[0].value, WriteValue::Purge), "{commit:?}");
+}
+
+#[test]
+fn a_refusal_waits_for_no_commit_that_it_does_not_rest_on() {
+    let properties = Properties { records_min: 2, ..properties(Sharing::Exclusive) };
+    let mut bench = Bench::on(&properties, EngineConfig::default());
+    for name in ["c", "d"] {
+        bench.take_from(name, 0);
+        bench.answer_read(None);
+        let (op, _) = bench.commit();
+        bench.end(op, committed());
+    }
+    bench.replies();
+    bench.take_from("c", 1);
+    bench.commit();
+    let refused = bench.take_from("d", 11);
+    assert_eq!(bench.replies(), [(refused, "exceeded as_of 1".to_owned())]);
+}
+
+#[test]
 fn what_is_due_is_what_was_due_when_it_was_asked() {
     let mut bench = Bench::new(Sharing::Exclusive);
-    let commands: Vec<Arc<dyn bellpunch_core::AnyCommand>> = vec![Arc::new(CountDue)];
-    bench.request(Request { commands, ..request(0, None) });
+    count_due(&mut bench);
     let outputs = bench.poll();
     let [Output::Read { op, due, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
     let due = due.iter().map(|due| (due.clone(), vec![id("c"), id("d")])).collect();

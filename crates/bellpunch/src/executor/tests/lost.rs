@@ -221,3 +221,17 @@ fn attempts_are_further_and_further_apart_but_never_by_more_than_a_second() {
     }
     assert!(super::super::flight::PAUSE_MAX / 2 < longest, "{longest:?}");
 }
+
+#[test]
+fn one_timer_watches_over_all_attempts() {
+    let mut bench = Bench::loaded(Sharing::Shared, 0, None);
+    let mut alarms = 0;
+    for _ in 0..5 {
+        let mut outputs = bench.poll();
+        alarms += outputs.extract_if(.., |output| is_alarm(output)).count();
+        let [Output::Commit { op, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
+        bench.end(*op, CommitResult::Unknown);
+        bench.wake();
+    }
+    assert_eq!(alarms, 1);
+}
