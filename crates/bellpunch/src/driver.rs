@@ -188,7 +188,7 @@ impl Shard {
                 Input::Arrived { caller, partition, request }
             }
             Message::GaveUp { partition, caller } => {
-                if planted!("unknown_as_failed") {
+                if planted!("taken_back_late") {
                     self.reply(caller, Err(Error::new(ErrorKind::TimedOut, "nobody asked")));
                 }
                 Input::GaveUp { caller, partition }
@@ -218,7 +218,7 @@ impl Shard {
             match output {
                 Output::Reply { caller, result } => self.replies.push((caller, result)),
                 Output::Commit { op, commit } => {
-                    if planted!("ack_early") {
+                    if planted!("told_in_flight") {
                         let result = CommitResult::Committed { at: commit.now };
                         let early = Input::Committed { op, result };
                         pending.push(Box::pin(std::future::ready(early.into())));
