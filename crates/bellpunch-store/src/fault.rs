@@ -1,8 +1,8 @@
 //! A store in front of a store, which fails as it is told.
 //!
 //! Invariant: without a fault it passes everything on, and a fault happens once, to the call it was
-//! planned for; nothing here is random and nothing waits for time. Why in front and not inside: the
-//! same faults then work on every backend, and no production code knows of them.
+//! planned for; nothing here is random, and no time passes that a test did not ask for. Why in front
+//! and not inside: the same faults then work on every backend, and no production code knows of them.
 
 use std::collections::VecDeque;
 use std::fmt;
