@@ -598,10 +598,12 @@ impl View {
     }
 
     /// Drops records until `bytes_max` is kept or `visits` were looked at: clean ones that were not
-    /// used since the last visit (the CLOCK algorithm, Corbató 1968). Those stay that the last batch
-    /// rests on, or that are on their way. Gives how many were looked at.
+    /// used since the last visit (the CLOCK algorithm, Corbató 1968), and in the second half of the
+    /// visits used ones too, so that as many leave as come although all are used. Those stay that the
+    /// last batch rests on, or that are on their way. Gives how many were looked at.
     pub fn evict(&mut self, bytes_max: usize, visits: usize) -> usize {
         let visits = visits.min(self.slots.len().saturating_mul(2));
+        let chances = visits.div_ceil(2);
         for visited in 0..visits {
             if self.bytes <= bytes_max {
                 return visited;
@@ -614,7 +616,7 @@ impl View {
                 }
                 Some(Some(slot)) if slot.pending.is_some() || slot.sent != 0 => {}
                 Some(Some(slot)) if slot.batch == self.batches && slot.batch != 0 => {}
-                Some(Some(slot)) if slot.used => slot.used = false,
+                Some(Some(slot)) if slot.used && visited < chances => slot.used = false,
                 Some(Some(_)) => self.remove(place),
                 Some(None) => {}
             }

@@ -58,6 +58,15 @@ fn claim(view: &mut View, id: &str) -> (u64, u64) {
 }
 
 #[test]
+fn as_many_leave_as_come_although_all_are_used() {
+    let names: Vec<String> = (0..100).map(|name| name.to_string()).collect();
+    let mut view = knowing(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let bytes_max = view.bytes() - 1;
+    assert_eq!(view.evict(bytes_max, 4), 3, "two had a chance, and one left");
+    assert!(view.bytes() <= bytes_max);
+}
+
+#[test]
 fn what_was_sent_counts_as_committed_until_it_is_known() {
     let mut view = knowing(&["a", "b"]);
     let (first, second) = (send(&mut view, "a"), send(&mut view, "b"));

@@ -66,7 +66,7 @@ impl Flight {
         self.sent.doubt_since
     }
 
-    const fn op(&self) -> Op {
+    pub(super) const fn op(&self) -> Op {
         match self.stage {
             Stage::Committing(op) | Stage::Resolving { op, .. } | Stage::Pausing(op) => op,
         }

@@ -91,6 +91,12 @@ impl Lane {
         self.view.bytes().saturating_add(self.local.bytes())
     }
 
+    /// Records that a commit in flight holds, which stay for as long.
+    pub(crate) fn records_of(&self, op: Op) -> usize {
+        let flight = self.flights.iter().find(|flight| flight.op() == op);
+        flight.map_or(0, |flight| flight.batch.records())
+    }
+
     /// Drops clean records; gives how many were looked at. Not while nothing goes on but that
     /// records are read: those who wait for them would need the others again.
     pub(crate) fn evict(&mut self, bytes_max: usize, visits: usize) -> usize {

@@ -37,9 +37,9 @@ pub type Op = u64;
 
 /// Records looked at per step when the cache is over its bound, at least.
 const EVICT_VISITS: usize = 256;
-/// And for each record that was loaded: one is dropped when it is looked at twice, and between them
-/// are some that are used.
-const EVICT_VISITS_PER_LOAD: usize = 4;
+/// And for each record that was loaded, or that a commit held which has ended: one is dropped when it
+/// is looked at twice, and between them are some that are used.
+const EVICT_VISITS_PER_RECORD: usize = 4;
 /// What looking into a partition counts as, at least.
 const EVICT_VISITS_PER_LANE: usize = 64;
 
@@ -252,7 +252,7 @@ pub struct Executor {
     now: Timestamp,
     cache_bytes: usize,
     evict_after: Option<Partition>,
-    /// Visits that are owed for records that were loaded.
+    /// Visits that are owed for records that were loaded, or can be dropped again.
     evict_visits: usize,
     /// Nothing more is taken, for good.
     draining: bool,
@@ -309,8 +309,7 @@ impl Executor {
             }
             Input::Read { op, result } => {
                 let loaded = result.as_ref().map_or(0, |read| read.records.len());
-                let owed = loaded.saturating_mul(EVICT_VISITS_PER_LOAD);
-                self.evict_visits = self.evict_visits.saturating_add(owed);
+                self.owe_visits(loaded);
                 self.with_lane(op, |lane, turn| lane.read(result, turn));
             }
             Input::Committed { op, result } => {
@@ -352,11 +351,18 @@ impl Executor {
     fn with_lane(&mut self, op: Op, work: impl FnOnce(&mut Lane, &mut Turn<'_>)) {
         let Some(partition) = self.desk.owners.remove(&op) else { return };
         let Some(lane) = self.lanes.get_mut(&partition) else { return };
-        let before = lane.cache_bytes();
+        let (before, held) = (lane.cache_bytes(), lane.records_of(op));
         work(lane, &mut Turn { now: self.now, rules: &self.rules, desk: &mut self.desk });
         self.cache_bytes =
             self.cache_bytes.saturating_sub(before).saturating_add(lane.cache_bytes());
         self.dirty.insert(partition);
+        self.owe_visits(held);
+    }
+
+    /// So many records have come, or can go from now on: eviction looks at as many more.
+    fn owe_visits(&mut self, records: usize) {
+        let owed = records.saturating_mul(EVICT_VISITS_PER_RECORD);
+        self.evict_visits = self.evict_visits.saturating_add(owed);
     }
 
     /// The next thing to do. Lanes that can decide do so first, so that all arrivals handled since

@@ -198,6 +198,40 @@ fn what_is_due_is_what_was_due_when_it_was_asked() {
     assert_eq!(bench.replies, [(1, "2".to_owned())]);
 }
 
+/// A bench that keeps nothing, on which so much was taken from each of 4,000 counters.
+fn of_4_000_counters(units: u64) -> Bench {
+    let config = EngineConfig { cache_bytes_max: 0, batch_max: 4_000, ..EngineConfig::default() };
+    let large = Properties { records_max: 20_000, ..properties(Sharing::Exclusive) };
+    let mut bench = Bench::on(&large, config);
+    for counter in 0..4_000 {
+        bench.take_from(format!("{counter}").leak(), units);
+    }
+    bench.answer_read(None);
+    bench
+}
+
+/// All are told, as by a driver, and nobody asks again: what is kept then.
+fn kept(bench: &mut Bench) -> u64 {
+    assert_eq!(std::iter::from_fn(|| bench.executor.poll_undecided()).count(), 4_000);
+    assert!(bench.executor.poll().is_none());
+    bench.executor.stats().cache_bytes
+}
+
+#[test]
+fn what_many_looked_at_leaves_when_they_are_told() {
+    let mut bench = of_4_000_counters(11);
+    assert_eq!(kept(&mut bench), 0, "no is told without a commit");
+}
+
+#[test]
+fn what_a_large_commit_held_leaves_when_it_has_landed() {
+    let mut bench = of_4_000_counters(1);
+    let (op, commit) = bench.commit();
+    assert_eq!(commit.writes.len(), 4_000);
+    bench.end(op, committed());
+    assert_eq!(kept(&mut bench), 0);
+}
+
 #[test]
 fn a_partition_of_which_nothing_is_known_is_forgotten() {
     let config = EngineConfig { cache_bytes_max: 0, ..EngineConfig::default() };
