@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Redis;
+use crate::redis::DURABLE;
+use crate::{Identity, Redis};
 
 /// How long servers may take to agree.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,7 +20,10 @@ const SLOTS: u32 = 16_384;
 /// assert!(cluster.url().starts_with("redis+cluster://127.0.0.1:"));
 /// ```
 #[derive(Debug)]
-pub struct RedisCluster(Vec<Redis>);
+pub struct RedisCluster {
+    servers: Vec<Redis>,
+    identity: Option<Identity>,
+}
 
 impl RedisCluster {
     /// Starts so many durable primaries, each with its share of the slots.
@@ -28,7 +32,16 @@ impl RedisCluster {
     /// If they do not start, or do not agree; with what one of them said.
     #[must_use]
     pub fn start(primaries: u32) -> Self {
-        let servers: Vec<_> = (0..primaries).map(|_| member()).collect();
+        Self::start_as(None, primaries)
+    }
+
+    /// Starts so many durable primaries; with an identity they speak TLS alone.
+    ///
+    /// # Panics
+    /// If they do not start, or do not agree; with what one of them said.
+    #[must_use]
+    pub fn start_as(identity: Option<Identity>, primaries: u32) -> Self {
+        let servers: Vec<_> = (0..primaries).map(|_| member(identity.as_ref())).collect();
         let share = SLOTS.div_ceil(primaries);
         let mut first = 0_u32;
         for server in &servers {
@@ -40,8 +53,8 @@ impl RedisCluster {
             assert_eq!(reply, "OK", "slots {first} to {last}");
             first = last.saturating_add(1);
         }
-        let cluster = Self(servers);
-        for server in &cluster.0 {
+        let cluster = Self { servers, identity };
+        for server in &cluster.servers {
             cluster.meet(server);
         }
         cluster.wait(primaries);
@@ -53,24 +66,24 @@ impl RedisCluster {
     /// # Panics
     /// If it does not start, or does not follow.
     pub fn add_replica(&mut self) {
-        let server = member();
+        let server = member(self.identity.as_ref());
         self.meet(&server);
-        let primary = self.0[0].cli(&["cluster", "myid"]);
+        let primary = self.servers[0].cli(&["cluster", "myid"]);
         wait_for(|| server.cli(&["cluster", "nodes"]).contains(&primary));
         wait_for(|| server.cli(&["cluster", "replicate", &primary]) == "OK");
-        self.0.push(server);
-        wait_for(|| self.0[0].cli(&["info", "replication"]).contains("state=online"));
+        self.servers.push(server);
+        wait_for(|| self.servers[0].cli(&["info", "replication"]).contains("state=online"));
     }
 
     fn meet(&self, server: &Redis) {
-        let port = self.0[0].port().to_string();
+        let port = self.servers[0].port().to_string();
         let reply = server.cli(&["cluster", "meet", "127.0.0.1", &port]);
         assert_eq!(reply, "OK");
     }
 
     fn wait(&self, members: u32) {
         let known = format!("cluster_known_nodes:{members}");
-        for server in &self.0 {
+        for server in &self.servers {
             wait_for(|| {
                 let info = server.cli(&["cluster", "info"]);
                 info.contains("cluster_state:ok") && info.contains(&known)
@@ -83,7 +96,7 @@ impl RedisCluster {
     /// # Panics
     /// If that does not happen.
     pub fn wait_for_failover(&self, server: usize) {
-        let server = &self.0[server];
+        let server = &self.servers[server];
         wait_for(|| {
             server.cli(&["role"]).lines().next() == Some("master")
                 && server.cli(&["cluster", "info"]).contains("cluster_state:ok")
@@ -93,29 +106,22 @@ impl RedisCluster {
     /// Its servers: primaries first.
     #[must_use]
     pub fn servers(&self) -> &[Redis] {
-        &self.0
+        &self.servers
     }
 
     /// Its address.
     #[must_use]
     pub fn url(&self) -> String {
         let hosts: Vec<_> =
-            self.0.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
-        format!("redis+cluster://{}", hosts.join(","))
+            self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
+        let scheme = self.servers[0].scheme();
+        format!("{scheme}+cluster://{}", hosts.join(","))
     }
 }
 
-fn member() -> Redis {
-    Redis::start_with(&[
-        "--appendonly",
-        "yes",
-        "--appendfsync",
-        "always",
-        "--cluster-enabled",
-        "yes",
-        "--cluster-node-timeout",
-        "1000",
-    ])
+fn member(identity: Option<&Identity>) -> Redis {
+    let cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+    Redis::start_as(identity, &[&DURABLE[..], &cluster].concat())
 }
 
 /// Waits until something is so.
@@ -152,23 +158,26 @@ impl RedisSentinel {
     /// If they do not start, or do not find each other.
     #[must_use]
     pub fn start() -> Self {
-        let primary = Redis::start();
+        Self::start_as(None)
+    }
+
+    /// Starts all three; with an identity they speak TLS alone.
+    ///
+    /// # Panics
+    /// If they do not start, or do not find each other.
+    #[must_use]
+    pub fn start_as(identity: Option<&Identity>) -> Self {
+        let primary = Redis::start_as(identity, &DURABLE);
         let port = primary.port().to_string();
-        let replica = Redis::start_with(&[
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "always",
-            "--replicaof",
-            "127.0.0.1",
-            &port,
-        ]);
+        let follows = ["--replicaof", "127.0.0.1", &port];
+        let replica = Redis::start_as(identity, &[&DURABLE[..], &follows].concat());
         wait_for(|| primary.cli(&["info", "replication"]).contains("state=online"));
-        let sentinel = Redis::start_sentinel(&[
+        let lines = [
             &format!("sentinel monitor one 127.0.0.1 {port} 1"),
             "sentinel down-after-milliseconds one 500",
             "sentinel failover-timeout one 2000",
-        ]);
+        ];
+        let sentinel = Redis::start_sentinel(identity, &lines);
         let watched = Self { primary, replica, sentinel };
         wait_for(|| watched.sentinel.cli(&["sentinel", "replicas", "one"]).contains("slave"));
         watched
@@ -202,6 +211,7 @@ impl RedisSentinel {
     /// Its address.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis+sentinel://127.0.0.1:{}/one", self.sentinel.port())
+        let (scheme, port) = (self.sentinel.scheme(), self.sentinel.port());
+        format!("{scheme}+sentinel://127.0.0.1:{port}/one")
     }
 }

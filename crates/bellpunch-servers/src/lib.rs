@@ -16,7 +16,9 @@ mod cluster;
 mod postgres;
 mod process;
 mod redis;
+mod tls;
 
 pub use cluster::{RedisCluster, RedisSentinel};
 pub use postgres::Postgres;
 pub use redis::Redis;
+pub use tls::Identity;

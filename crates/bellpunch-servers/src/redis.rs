@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use tempfile::TempDir;
 
+use crate::Identity;
 use crate::binaries::find;
 use crate::process::{Running, free_port};
 
@@ -13,7 +14,9 @@ const PACKAGE: &str = "redis-server";
 /// Ports that are tried: another process may take a free one first.
 const ATTEMPTS: u32 = 5;
 /// Durable: each write is synced before its reply.
-const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
+pub(crate) const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+const CERTIFICATE: &str = "certificate.pem";
+const KEY: &str = "key.pem";
 
 /// A Redis server, stopped and removed when it is dropped.
 ///
@@ -31,6 +34,8 @@ pub struct Redis {
     arguments: Vec<String>,
     /// A sentinel needs a file that it can write to.
     sentinel: bool,
+    /// Whether it speaks TLS, and nothing else.
+    encrypted: bool,
     folder: TempDir,
 }
 
@@ -41,7 +46,7 @@ impl Redis {
     /// If it does not start; with what it said.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(DURABLE)
+        Self::start_with(&DURABLE)
     }
 
     /// Starts a server with these arguments beside its port, address and folder.
@@ -50,25 +55,42 @@ impl Redis {
     /// If it does not start; with what it said.
     #[must_use]
     pub fn start_with(arguments: &[&str]) -> Self {
-        Self::new(arguments, None)
+        Self::start_as(None, arguments)
+    }
+
+    /// Starts a server with these arguments. One with an identity speaks TLS alone: to its callers,
+    /// to its replicas and to the other members of its cluster.
+    ///
+    /// # Panics
+    /// If it does not start; with what it said.
+    #[must_use]
+    pub fn start_as(identity: Option<&Identity>, arguments: &[&str]) -> Self {
+        Self::new(identity, arguments, None)
     }
 
     /// Starts a sentinel with these lines of configuration.
-    pub(crate) fn start_sentinel(lines: &[&str]) -> Self {
-        Self::new(&[], Some(&lines.join("\n")))
+    pub(crate) fn start_sentinel(identity: Option<&Identity>, lines: &[&str]) -> Self {
+        Self::new(identity, &[], Some(&lines.join("\n")))
     }
 
-    fn new(arguments: &[&str], sentinel: Option<&str>) -> Self {
+    fn new(identity: Option<&Identity>, arguments: &[&str], sentinel: Option<&str>) -> Self {
         let binary = find("redis-server", PACKAGE);
         let folder = tempfile::Builder::new().prefix("bellpunch-redis").tempdir();
         let folder = folder.expect("there is a folder for temporary files");
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let keep = |name: &str, content: &[u8]| {
+            std::fs::write(folder.path().join(name), content).expect("the folder can be written");
+        };
         if let Some(lines) = sentinel {
-            let written = std::fs::write(folder.path().join("sentinel.conf"), lines);
-            written.expect("the folder can be written");
+            keep("sentinel.conf", lines.as_bytes());
+        }
+        if let Some(Identity { certificate, key }) = identity {
+            keep(CERTIFICATE, certificate);
+            keep(KEY, key);
         }
         let (running, sentinel) = (Mutex::new(None), sentinel.is_some());
-        let mut server = Self { running, port: 0, binary, arguments, sentinel, folder };
+        let encrypted = identity.is_some();
+        let mut server = Self { running, port: 0, binary, arguments, sentinel, encrypted, folder };
         for _ in 0..ATTEMPTS {
             server.port = free_port();
             if server.try_start() {
@@ -95,7 +117,16 @@ impl Redis {
         } else {
             command.args(["--save", ""]);
         }
-        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
+        let port = self.port.to_string();
+        if self.encrypted {
+            command.args(["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"]);
+            command.args(["--tls-replication", "yes", "--tls-cluster", "yes"]);
+            command.args(["--tls-cert-file", CERTIFICATE, "--tls-key-file", KEY]);
+            command.args(["--tls-ca-cert-file", CERTIFICATE]).current_dir(self.folder.path());
+        } else {
+            command.args(["--port", &port]);
+        }
+        command.args(["--bind", "127.0.0.1"]);
         command.args(["--daemonize", "no", "--dir"]).arg(self.folder.path()).args(&self.arguments);
         let mut process = Running::start(command, &self.folder.path().join("log"));
         let ready = process.wait_ready(self.port, || self.ask(&["ping"]) == "PONG");
@@ -106,7 +137,11 @@ impl Redis {
     fn ask(&self, words: &[&str]) -> String {
         let port = self.port.to_string();
         let mut command = self.program("redis-cli");
-        command.args(["-h", "127.0.0.1", "-p", &port]).args(words).stdin(Stdio::null());
+        command.args(["-h", "127.0.0.1", "-p", &port]);
+        if self.encrypted {
+            command.args(["--tls", "--cacert"]).arg(self.folder.path().join(CERTIFICATE));
+        }
+        command.args(words).stdin(Stdio::null());
         let output = command.output().unwrap_or_else(|cause| panic!("{command:?}: {cause}"));
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
@@ -141,7 +176,12 @@ impl Redis {
     /// The address of one of its databases.
     #[must_use]
     pub fn url(&self, database: u8) -> String {
-        format!("redis://127.0.0.1:{}/{database}", self.port)
+        format!("{}://127.0.0.1:{}/{database}", self.scheme(), self.port)
+    }
+
+    /// What its address begins with.
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.encrypted { "rediss" } else { "redis" }
     }
 
     /// `kill -9`.

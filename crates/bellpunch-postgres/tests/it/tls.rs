@@ -1,45 +1,15 @@
 //! Encrypted connections, to a server whose certificate is made here.
 
-use std::process::Command;
-
 use bellpunch_postgres::{ConnectErrorKind, PostgresConfig, PostgresStore};
-use bellpunch_servers::Postgres;
+use bellpunch_servers::{Identity, Postgres};
 use bellpunch_store::{CommitResult, Store};
 
 use crate::commits::put;
 use crate::session::Session;
 use crate::{execute, wait};
 
-/// A certificate for a name, signed by itself, and its key.
-fn certificate(name: &str) -> (Vec<u8>, Vec<u8>) {
-    let folder = tempfile::tempdir().unwrap();
-    let (key, certificate) = (folder.path().join("key"), folder.path().join("certificate"));
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-        ])
-        .args(["-days", "2", "-subj", "/CN=test", "-addext", &format!("subjectAltName={name}")])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    (
-        std::fs::read_to_string(certificate).unwrap().into(),
-        std::fs::read_to_string(key).unwrap().into(),
-    )
-}
-
 /// A server that has this certificate.
-fn serve(server: &Postgres, (certificate, key): &(Vec<u8>, Vec<u8>)) {
+fn serve(server: &Postgres, Identity { certificate, key }: &Identity) {
     let _ = server.keep("server.crt", certificate);
     let _ = server.keep("server.key", key);
     execute(server, "postgres", "alter system set ssl = on");
@@ -55,17 +25,17 @@ fn certificates_and_names_are_verified() {
     let none = wait(PostgresStore::connect(&require)).unwrap_err();
     assert_eq!(none.kind(), ConnectErrorKind::Unreachable, "it has no TLS: {none}");
 
-    let ours = certificate("IP:127.0.0.1");
+    let ours = Identity::of("IP:127.0.0.1");
     serve(&server, &ours);
     for mode in ["require", "verify-full", "prefer"] {
         let mut config = PostgresConfig::new(format!("{plain}?sslmode={mode}"));
         config.schema = format!("tls_{}", mode.replace('-', "_"));
         let unknown = wait(PostgresStore::connect(&config)).unwrap_err();
         assert_eq!(unknown.kind(), ConnectErrorKind::Unreachable, "{mode}: {unknown}");
-        config.root_certificates = Some(certificate("IP:127.0.0.1").0);
+        config.root_certificates = Some(Identity::of("IP:127.0.0.1").certificate);
         let other = wait(PostgresStore::connect(&config)).unwrap_err();
         assert_eq!(other.kind(), ConnectErrorKind::Unreachable, "{mode}: {other}");
-        config.root_certificates = Some(ours.0.clone());
+        config.root_certificates = Some(ours.certificate.clone());
         let store = wait(PostgresStore::connect(&config)).unwrap();
         let result = wait(store.commit(vec![put("a", 0)]));
         assert!(matches!(result[..], [CommitResult::Committed { .. }]), "{result:?}");
@@ -77,10 +47,10 @@ fn certificates_and_names_are_verified() {
         assert_eq!(encrypted, "t", "{mode}");
     }
 
-    let elsewhere = certificate("DNS:elsewhere.example");
+    let elsewhere = Identity::of("DNS:elsewhere.example");
     serve(&server, &elsewhere);
     let mut config = PostgresConfig::new(format!("{plain}?sslmode=verify-full"));
-    config.root_certificates = Some(elsewhere.0);
+    config.root_certificates = Some(elsewhere.certificate);
     let name = wait(PostgresStore::connect(&config)).unwrap_err();
     assert_eq!(name.kind(), ConnectErrorKind::Unreachable, "another's name: {name}");
     config.root_certificates = Some(b"none".to_vec());
