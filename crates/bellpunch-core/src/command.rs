@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::{Draft, Rejection, Timestamp, ValueError, Version};
+use crate::{Draft, Duration, Rejection, Timestamp, ValueError, Version};
 
 /// An intent and its rule. Open: a rule of your own gets all that the built-in ones have.
 ///
@@ -87,6 +87,13 @@ pub trait Command: fmt::Debug + Serialize + Send + Sync + 'static {
         false
     }
 
+    /// For how long a refusal may be told again from memory once the store has confirmed what it was
+    /// decided on. `known` holds that. Only rate limits whose policy says so answer anything but never.
+    fn stale_denials(&self, known: &mut Draft<'_>) -> Option<Duration> {
+        let _ = known;
+        None
+    }
+
     /// What to do when the store fails before it took the commit. `known` holds the records still
     /// in memory. Only rate limits whose policy says so answer anything but closed.
     fn without_store(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {
@@ -132,6 +139,8 @@ pub trait AnyCommand: fmt::Debug + Send + Sync {
     fn is_journaled_any(&self) -> bool;
     /// See [`Command::begins_journal`].
     fn begins_journal_any(&self) -> bool;
+    /// See [`Command::stale_denials`].
+    fn stale_denials_any(&self, known: &mut Draft<'_>) -> Option<Duration>;
     /// See [`Command::without_store`].
     fn without_store_any(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore;
 }
@@ -174,6 +183,10 @@ impl<C: Command> AnyCommand for C {
 
     fn begins_journal_any(&self) -> bool {
         self.begins_journal()
+    }
+
+    fn stale_denials_any(&self, known: &mut Draft<'_>) -> Option<Duration> {
+        self.stale_denials(known)
     }
 
     fn without_store_any(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {

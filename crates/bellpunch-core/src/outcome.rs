@@ -470,6 +470,20 @@ pub fn rate_limits_alone(request: &Request) -> bool {
     })
 }
 
+/// For how long a refusal of a request may be told again from memory: all of its commands must allow
+/// it, and the shortest counts. One with a key is always asked of the store: it may be a repetition of
+/// what was accepted elsewhere.
+pub fn stale_denials(view: &mut View, request: &Request) -> Option<Duration> {
+    if request.key.is_some() || request.dry_run {
+        return None;
+    }
+    let mut known = Draft::new(view);
+    let spans = request.commands.iter().map(|command| {
+        catch_unwind(AssertUnwindSafe(|| command.stale_denials_any(&mut known))).ok().flatten()
+    });
+    spans.collect::<Option<Vec<_>>>()?.into_iter().min()
+}
+
 /// What a request does when the store fails before it took the commit. Only a single command can
 /// go on without it: a list is as strict as its strictest member.
 pub fn without_store(view: &mut View, request: &Request, now: Timestamp) -> WithoutStore {

@@ -136,6 +136,8 @@ struct Slot {
     batch: u64,
     /// The batch on its way to the store that wrote what is committed of it here; 0: none.
     sent: u64,
+    /// The version that the store confirmed last, and when.
+    confirmed: (Version, Timestamp),
 }
 
 /// A record that a batch on its way to the store wrote.
@@ -213,6 +215,11 @@ impl Slot {
     const fn is_absent(&self) -> bool {
         matches!(self.committed.content, Content::Absent)
     }
+
+    /// Whether it is as the store told, or took it: nothing of it is on its way or pending.
+    const fn is_told(&self) -> bool {
+        self.pending.is_none() && self.sent == 0
+    }
 }
 
 fn hash(hasher: &RandomState, kind: &Kind, id: &RecordId) -> u64 {
@@ -280,9 +287,18 @@ impl View {
             Entry::Vacant(entry) => {
                 let place = free.pop().unwrap_or(slots.len());
                 entry.insert(place);
-                let (pending, used, draft, batch, sent) = (None, true, (0, 0), 0, 0);
-                let slot =
-                    Slot { key, committed, pending, bytes, used, purges, draft, batch, sent };
+                let slot = Slot {
+                    key,
+                    committed,
+                    pending: None,
+                    bytes,
+                    used: true,
+                    purges,
+                    draft: (0, 0),
+                    batch: 0,
+                    sent: 0,
+                    confirmed: (Version::default(), Timestamp::EPOCH),
+                };
                 match slots.get_mut(place) {
                     Some(hole) => *hole = Some(slot),
                     None => slots.push(Some(slot)),
@@ -430,8 +446,34 @@ impl View {
     /// not said that it took it.
     #[must_use]
     pub fn is_pending(&self, key: &RecordKey) -> bool {
-        let written = |slot: &Slot| slot.pending.is_some() || slot.sent != 0;
+        let written = |slot: &Slot| !slot.is_told();
         (0 < self.open || !self.sent.is_empty()) && self.found(key).is_some_and(written)
+    }
+
+    /// The store has taken a commit that rests on these records and changed none of them: at this
+    /// instant they were as they are here. Not said of those that a command wrote meanwhile.
+    pub fn confirm<'k>(&mut self, records: impl IntoIterator<Item = &'k RecordKey>, at: Timestamp) {
+        for key in records {
+            let Some(place) = self.find(&key.kind, &key.id) else { continue };
+            let slot = self.slot_mut(place);
+            if slot.is_told() {
+                slot.confirmed = (slot.committed.version, at);
+            }
+        }
+    }
+
+    /// The earliest of the instants at which the store last confirmed these records; `None` if there
+    /// is one that it has not confirmed as it is here.
+    pub fn confirmed_at<'k>(
+        &self,
+        records: impl IntoIterator<Item = &'k RecordKey>,
+    ) -> Option<Timestamp> {
+        let confirmed = records.into_iter().map(|key| {
+            let slot = self.found(key).filter(|slot| slot.is_told())?;
+            let (version, at) = slot.confirmed;
+            (version == slot.committed.version).then_some(at)
+        });
+        confirmed.collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
     /// What the batch wrote, of the records named.
@@ -614,7 +656,7 @@ impl View {
                     self.cursor = 0;
                     continue;
                 }
-                Some(Some(slot)) if slot.pending.is_some() || slot.sent != 0 => {}
+                Some(Some(slot)) if !slot.is_told() => {}
                 Some(Some(slot)) if slot.batch == self.batches && slot.batch != 0 => {}
                 Some(Some(slot)) if slot.used && visited < chances => slot.used = false,
                 Some(Some(_)) => self.remove(place),

@@ -353,9 +353,7 @@ impl Metrics {
         let skew = stats.clock_skew_nanos.unsigned_abs().div_ceil(1_000);
         text.line(&format!("bellpunch_clock_skew_seconds {sign}{}", seconds(skew)));
         text.head("storeless_decisions_total", "counter", "Decisions without the store.");
-        // No rule answers from a cache yet: the count is there, and 0.
-        let [open, local] = stats.storeless;
-        for (mode, count) in [("open", open), ("local", local), ("cache", 0)] {
+        for (mode, count) in ["open", "local", "cache"].into_iter().zip(stats.storeless) {
             text.value("storeless_decisions_total", &format!("mode=\"{mode}\""), count);
         }
         for (name, kind, help, count) in [

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::case::{Asked, FaultKind, MICRO, MILLI, SECOND};
 use crate::node::LAST_WORD;
+use crate::workload::STALE_DENIALS;
 use crate::world::{Event, Told, World};
 
 /// How often an intent is sent, at most.
@@ -304,6 +305,7 @@ impl World {
         };
         if let Ok(outcome) = &told {
             self.test_rests_on_durable((node, &partition), outcome);
+            self.test_remembers_not_for_long((node, &partition), outcome);
         }
         if self.duplicates.contains(&caller) {
             return;
@@ -354,6 +356,37 @@ impl World {
         if !early.is_empty() {
             let text = format!("n{node} told of {} before it was durable", early.join(", "));
             self.violated("reply.durable_first", text);
+        }
+    }
+
+    /// What is refused from memory was so no longer ago than policies allow.
+    fn test_remembers_not_for_long(
+        &mut self,
+        (node, partition): (usize, &Partition),
+        outcome: &AnyOutcome,
+    ) {
+        let AnyOutcome::Rejected(Refusal { as_of, decided_by: DecidedBy::Cache, .. }) = outcome
+        else {
+            return;
+        };
+        self.reached("refused_from_memory");
+        // How long is told by the node's clock.
+        let number = u64::try_from(node).unwrap_or_default();
+        let turned = |fault| matches!(fault, FaultKind::ClockJump | FaultKind::ClockFreeze);
+        let clock_stands =
+            !self.case.faults.iter().any(|one| one.node == number && turned(one.fault));
+        let since = self.now.saturating_sub(STALE_DENIALS.saturating_add(MILLI));
+        let over = as_of.iter().filter(|(name, version)| {
+            let known = self.published.get(&(partition.clone(), (*name).clone()));
+            let after = version.get().saturating_add(1);
+            let next = known.and_then(|versions| versions.range(after..).next());
+            let next = next.and_then(|(_, index)| self.store.log().get(*index));
+            next.is_some_and(|applied| applied.when < since)
+        });
+        let over: Vec<_> = over.map(|(name, version)| format!("{name} {version}")).collect();
+        if clock_stands && !over.is_empty() {
+            let text = format!("n{node} refused by {}, long after it was so", over.join(", "));
+            self.violated("reply.remembered_too_long", text);
         }
     }
 

@@ -107,6 +107,11 @@ pub const BUGS: &[Bug] = &[
         Place::Executor,
         "tells a rejection that rests on a write not yet committed",
     ),
+    bug(
+        "denial_kept",
+        Place::Executor,
+        "repeats a refusal from memory for longer than its policy says",
+    ),
     bug("ahead_kept", Place::Executor, "keeps what it decided upon a commit that failed"),
     bug("reply_swapped", Place::Executor, "a reply goes to the wrong caller"),
     bug("outcome_in_memory", Place::Executor, "outcomes of keys are never stored"),

@@ -199,6 +199,7 @@ pub const GROUPS: &[(&str, &[Situation])] = &[
                 "limit_lowered",
                 "a limit was set below what is used and held, while uses were on their way",
             ),
+            ("refused_from_memory", "a refusal was told again without asking the store"),
             ("one_limit_of_many", "a list of limits was rejected for some of them and not for all"),
             (
                 "evict_pressure",

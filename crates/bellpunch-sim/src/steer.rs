@@ -7,6 +7,7 @@
 
 #[expect(clippy::indexing_slicing, reason = "a field of a JSON object is made by writing to it")]
 mod book;
+mod limits;
 
 use serde_json::{Value, json};
 
@@ -34,9 +35,9 @@ type Tell = fn(&mut Plot);
 
 /// All plots, by what they lead to. Those that need luck come twice.
 const PLOTS: &[(&str, Tell)] = &[
-    ("the last unit", last_unit),
+    ("the last unit", limits::last_unit),
     ("a hot partition and a cold one", hot_and_cold),
-    ("a call of which a part is refused", part_refused),
+    ("a call of which a part is refused", limits::part_refused),
     ("one key in many requests", same_key),
     ("a replay by somebody else", replay_elsewhere),
     ("a rejection that is tried again", rejected_again),
@@ -54,30 +55,31 @@ const PLOTS: &[(&str, Tell)] = &[
     ("a crash of the only node", crash_alone),
     ("a crash among others", crash_shared),
     ("a crash within replies", crash_replying),
-    ("a capture at the expiry of its hold", capture),
-    ("a revocation among uses", revoke),
-    ("a limit lowered among uses", lowered),
+    ("a capture at the expiry of its hold", limits::capture),
+    ("a revocation among uses", limits::revoke),
+    ("a limit lowered among uses", limits::lowered),
     ("an upload and its completion", upload),
     ("a clock that is ahead for a while", clock_forward),
     ("the margin of the skew", margin),
     ("a stall across an expiry", stall),
-    ("more keys than fit", keys_max),
-    ("the edge of a window", window_edge),
-    ("the instant of an expiry", expiry_edge),
+    ("more keys than fit", limits::keys_max),
+    ("the edge of a window", limits::window_edge),
+    ("the instant of an expiry", limits::expiry_edge),
     ("an abandoned commit", late),
     ("a storm of conflicts", storm),
     ("a caller that leaves", gone),
     ("records that cannot be read", unreadable),
-    ("one limit of many", many_limits),
+    ("one limit of many", limits::many_limits),
     ("a lost reply, and others after it", lost_reply),
-    ("the edge of a window", window_edge),
-    ("the instant of an expiry", expiry_edge),
+    ("the edge of a window", limits::window_edge),
+    ("the instant of an expiry", limits::expiry_edge),
     ("a stop with a queue", drain),
     ("without the store", outage),
     ("a held commit at an expiry", held),
     ("one key in many requests", same_key),
     ("a crash of the only node", crash_alone),
     ("a storm of conflicts", storm),
+    ("what a node remembers", limits::remembered),
 ];
 
 /// A case from a seed.
@@ -230,17 +232,6 @@ fn rounds(count: u64, every: u64) -> impl Iterator<Item = (u64, Instant)> {
     (1..=count).map(move |round| (round, round.saturating_mul(every)))
 }
 
-fn last_unit(plot: &mut Plot) {
-    plot.settings.nodes = plot.rng.between(1, 4);
-    for (round, at) in rounds(4, 300 * MILLI) {
-        let quota = format!("q{round}");
-        let limit = plot.rng.between(1, 4);
-        plot.quota(&quota, limit);
-        let count = plot.rng.between(5, 14);
-        plot.crowd(at, (count, None), consume(&quota, 1));
-    }
-}
-
 fn hot_and_cold(plot: &mut Plot) {
     plot.settings.batch_max = *plot.rng.pick(&[4, 16]);
     plot.settings.commit = *plot.rng.pick(&[MILLI, 5 * MILLI]);
@@ -253,22 +244,6 @@ fn hot_and_cold(plot: &mut Plot) {
         plot.crowd(at.saturating_add(MILLI), (6, Some(0)), consume("q", 1));
         plot.partition = "p1".to_owned();
         plot.crowd(at.saturating_add(2 * MILLI), (1, Some(0)), consume("q", 1));
-    }
-}
-
-fn part_refused(plot: &mut Plot) {
-    for partition in ["p0", "p1", "p2"] {
-        plot.partition = partition.to_owned();
-        plot.quota("q", 100);
-        for (_, at) in rounds(5, 200 * MILLI) {
-            plot.crowd(at, (4, None), consume("q", 1));
-        }
-    }
-    for node in 0..2 {
-        plot.fault(FaultKind::PartRefused, node, (190 * MILLI, 900 * MILLI));
-    }
-    for episode in &mut plot.faults {
-        episode.intensity = 500;
     }
 }
 
@@ -553,49 +528,6 @@ fn crash_replying(plot: &mut Plot) {
     }
 }
 
-fn capture(plot: &mut Plot) {
-    let behind = plot.rng.between(200 * MILLI, SECOND);
-    plot.fault_by((FaultKind::ClockJump, back(behind)), 0, (300 * MILLI, 5 * SECOND));
-    plot.quota("q", 20);
-    for (round, at) in rounds(4, 800 * MILLI) {
-        let hold = format!("h{round}");
-        let items = json!([{ "quota": "q", "units": 2 }]);
-        let args = json!({ "id": hold, "items": items, "ttl_ns": 500 * MILLI });
-        plot.ask(at, 1, ("holds.create", args));
-        let end = at.saturating_add(500 * MILLI);
-        for _ in 0..plot.rng.between(1, 3) {
-            let (at, node) = (plot.about(end, 20 * MILLI), plot.node());
-            plot.ask(at, node, ("holds.capture", json!({ "id": hold })));
-        }
-        let (at, node) = (plot.about(end, 2 * MILLI), plot.node());
-        plot.ask(at, node, consume("q", 3));
-    }
-}
-
-fn revoke(plot: &mut Plot) {
-    for (round, at) in rounds(4, 300 * MILLI) {
-        let quota = format!("q{round}");
-        plot.quota(&quota, 50);
-        let node = plot.rng.chance(700).then_some(0);
-        plot.crowd(at, (8, node), consume(&quota, 1));
-        plot.crowd(at, (1, node), ("quotas.revoke", json!({ "id": quota })));
-    }
-}
-
-fn lowered(plot: &mut Plot) {
-    for (round, at) in rounds(4, 300 * MILLI) {
-        let quota = format!("q{round}");
-        plot.quota(&quota, 9);
-        let items = json!([{ "quota": quota, "units": 2 }]);
-        let hold = json!({ "items": items, "ttl_ns": 20 * SECOND });
-        plot.ask(at.saturating_sub(100 * MILLI), 1, ("holds.create", hold));
-        plot.crowd(at, (6, None), consume(&quota, 1));
-        let lower = json!({ "id": quota, "limit": 3 });
-        plot.crowd(at, (2, None), ("quotas.set_limit", lower));
-        plot.crowd(at.saturating_add(MILLI), (3, None), consume(&quota, 1));
-    }
-}
-
 fn upload(plot: &mut Plot) {
     plot.quota("q", 50);
     for (round, at) in rounds(4, 300 * MILLI) {
@@ -673,53 +605,6 @@ fn stall(plot: &mut Plot) {
     }
 }
 
-fn keys_max(plot: &mut Plot) {
-    let terms = json!({
-        "id": "f", "algorithm": "fixed_window", "align": "first_hit", "limit": 1,
-        "period_ns": 2 * SECOND,
-    });
-    plot.policy(terms, &json!({ "max_keys": 2 }));
-    for (_, at) in rounds(4, 700 * MILLI) {
-        for (later, key) in [(0, "k"), (10, "k"), (20, "l"), (30, "m"), (40, "l"), (50, "n")] {
-            let (at, node) = (plot.about(at.saturating_add(ms(later)), 2 * MILLI), plot.node());
-            plot.ask(at, node, use_policy("f", key));
-        }
-    }
-}
-
-fn window_edge(plot: &mut Plot) {
-    let terms = json!({
-        "id": "f", "algorithm": "fixed_window", "align": "epoch", "limit": 3, "period_ns": SECOND,
-    });
-    plot.policy(terms, &json!({}));
-    // While somebody holds units, what was used is not forgotten with the window.
-    let items = json!([{ "policy": "f", "key": "k", "units": 1 }]);
-    for (_, edge) in rounds(4, SECOND) {
-        let hold = json!({ "items": items, "ttl_ns": 500 * MILLI });
-        plot.ask(edge.saturating_sub(300 * MILLI), 1, ("holds.create", hold));
-        plot.crowd(edge.saturating_sub(200 * MILLI), (3, None), use_policy("f", "k"));
-        plot.fault(FaultKind::ClockFreeze, 0, (edge, edge.saturating_add(20 * MILLI)));
-        plot.crowd(edge.saturating_add(MILLI), (3, Some(0)), use_policy("f", "k"));
-        let read = json!({ "policy": "f", "key": "k" });
-        plot.ask(edge.saturating_add(4 * MILLI), 0, ("counters.read", read));
-    }
-}
-
-fn expiry_edge(plot: &mut Plot) {
-    for (round, edge) in rounds(4, SECOND) {
-        let quota = format!("q{round}");
-        plot.quota_until(&quota, edge);
-        plot.ask(edge.saturating_sub(200 * MILLI), 0, consume(&quota, 1));
-        plot.fault(FaultKind::ClockFreeze, 0, (edge, edge.saturating_add(20 * MILLI)));
-        let until = edge.saturating_add(30 * MILLI);
-        let behind = back(60 * MILLI);
-        plot.fault_by((FaultKind::StoreClock, behind), 0, (edge.saturating_sub(MILLI), until));
-        plot.crowd(edge.saturating_add(MILLI), (2, Some(0)), consume(&quota, 1));
-        plot.ask(edge.saturating_add(2 * MILLI), 0, ("quotas.read", json!({ "id": quota })));
-        plot.ask(edge.saturating_add(2 * MILLI), 0, consume(&quota, 1)).dry_run = true;
-    }
-}
-
 fn late(plot: &mut Plot) {
     plot.settings.patience = 2 * SECOND;
     plot.settings.heal = 14 * SECOND;
@@ -770,15 +655,5 @@ fn unreadable(plot: &mut Plot) {
         for quota in ["q", "r", "s"] {
             plot.crowd(at.saturating_add(5 * MILLI), (2, None), consume(quota, 1));
         }
-    }
-}
-
-fn many_limits(plot: &mut Plot) {
-    plot.quota("q", 2);
-    plot.quota("r", 30);
-    for (_, at) in rounds(4, 200 * MILLI) {
-        let items = json!([{ "quota": "r", "units": 1 }, { "quota": "q", "units": 1 }]);
-        plot.crowd(at, (3, None), ("checks.consume", json!({ "items": items })));
-        plot.ask(at.saturating_add(50 * MILLI), 1, ("quotas.read", json!({ "id": "r" })));
     }
 }

@@ -7,11 +7,13 @@ mod billing;
 
 use serde_json::{Value, json};
 
-use crate::case::{Asked, SECOND};
+use crate::case::{Asked, MILLI, SECOND};
 use crate::rng::Rng;
 
 /// The largest count that a request may name.
 const UNITS_MAX: u64 = 9_007_199_254_740_991;
+/// For how long a refusal may be told from memory, by the policies that allow it.
+pub(crate) const STALE_DENIALS: u64 = 500 * MILLI;
 /// 2026-03-01T00:00:00Z in seconds.
 const ORIGIN_SECONDS: i64 = 1_772_323_200;
 
@@ -137,6 +139,7 @@ fn policy(id: &str, rng: &mut Rng) -> Asked {
                     args["local_rate"] = json!(1);
                 }
             }
+            2 => args["stale_denials_ns"] = json!(STALE_DENIALS),
             // Which keys are idle rests on what housekeeping has removed, which histories do not always
             // pin to one order; `max_keys` is steered at, and held to its model in sequence.
             3 => args["charges"] = json!(true),

@@ -319,8 +319,8 @@ pub struct EngineStats {
     pub unknown_open: u64,
     /// Commits whose unknown fate was found out.
     pub unknown_resolved: u64,
-    /// Decisions without the store, open and local.
-    pub storeless: [u64; 2],
+    /// Decisions without the store: open, local, and refusals told again from memory.
+    pub storeless: [u64; 3],
     /// Rules that panicked.
     pub panics: u64,
     /// Bytes of records kept decoded.

@@ -412,6 +412,11 @@ pub(super) fn is_best_effort(known: &mut Draft<'_>, name: &Key) -> bool {
     policy(known, name).is_none_or(|policy| policy.terms().is_best_effort())
 }
 
+/// For how long refusals of a policy may be told again from memory.
+pub(super) fn stale_denials(known: &mut Draft<'_>, name: &Key) -> Option<Duration> {
+    policy(known, name)?.terms().stale_denials()
+}
+
 /// Reads a record's version as [`crate::IfVersion`] wants it.
 pub(super) fn version_of<R: Record>(draft: &mut Draft<'_>, id: &Key) -> Option<Version> {
     let id = RecordId::from(id);

@@ -5,14 +5,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::account::{is_best_effort, version_of};
+use super::account::{is_best_effort, stale_denials, version_of};
 use super::admission::{Admission, Horizon};
 use super::charge::{self, Event};
 use super::local;
 use super::target::{demands, one};
 use super::view::{CounterView, QuotaView, TargetView, least_remaining};
 use super::{Item, Quota, Rejection, Target};
-use crate::{Command, Draft, IfVersion, Key, Labels, Limit, Timestamp, Units, WithoutStore};
+use crate::{
+    Command, Draft, Duration, IfVersion, Key, Labels, Limit, Timestamp, Units, WithoutStore,
+};
 
 /// Takes units of several targets, all or nothing. `checks.consume`.
 ///
@@ -125,6 +127,15 @@ impl Command for Consume {
             (Target::Rate { .. }, Some(terms)) => terms.is_best_effort(),
             (Target::Rate { policy, .. }, None) => is_best_effort(known, policy),
         })
+    }
+
+    fn stale_denials(&self, known: &mut Draft<'_>) -> Option<Duration> {
+        let spans = self.items.iter().map(|item| match (&item.target, &item.terms) {
+            (Target::Quota { .. }, _) => None,
+            (Target::Rate { .. }, Some(terms)) => terms.stale_denials(),
+            (Target::Rate { policy, .. }, None) => stale_denials(known, policy),
+        });
+        spans.collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
     fn without_store(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {
@@ -281,6 +292,10 @@ impl Command for ConsumeRate {
 
     fn is_best_effort(&self, known: &mut Draft<'_>) -> bool {
         is_best_effort(known, &self.id)
+    }
+
+    fn stale_denials(&self, known: &mut Draft<'_>) -> Option<Duration> {
+        stale_denials(known, &self.id)
     }
 
     fn without_store(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {

@@ -130,3 +130,29 @@ fn what_no_command_reads_again_is_dropped_with_the_landing_unless_the_next_batch
         assert_eq!(view.find(&KIND, &key("a").id).is_some(), read_meanwhile);
     }
 }
+
+#[test]
+fn what_is_confirmed_is_confirmed_until_it_changes() {
+    let at = |nanos: u128| Timestamp::from_nanos(nanos).unwrap();
+    let mut view = knowing(&["a", "b"]);
+    let (a, b) = (key("a"), key("b"));
+    assert_eq!(view.confirmed_at([&a]), None);
+    view.confirm([&a], at(7));
+    assert_eq!((view.confirmed_at([&a]), view.confirmed_at([&a, &b])), (Some(at(7)), None));
+    view.confirm([&b], at(5));
+    assert_eq!(view.confirmed_at([&a, &b]), Some(at(5)), "the earliest");
+    let batch = send(&mut view, "a");
+    view.confirm([&a], at(9));
+    assert_eq!(view.confirmed_at([&a]), None, "on its way");
+    view.land(batch);
+    assert_eq!(view.confirmed_at([&a]), None, "it has changed");
+    let batch = view.begin_batch();
+    write(&mut view, ("b", None), batch);
+    view.confirm([&b], at(9));
+    assert_eq!(view.confirmed_at([&b]), None, "pending");
+    view.discard([&b]);
+    assert_eq!(view.confirmed_at([&b]), Some(at(5)), "as it was");
+    view.load(key("b"), absent(2));
+    assert_eq!(view.confirmed_at([&b]), None, "somebody else changed it");
+    assert_eq!(view.confirmed_at([&key("c")]), None, "unknown");
+}

@@ -265,10 +265,9 @@ impl Parser<'_> {
         loop {
             let label = self.word();
             let is_not = self.is_sign('!');
-            if !is_not {
-                self.sign('=');
-            }
+            let equals = self.is_sign('=');
             let several = self.is_sign('~');
+            assert!(if is_not { equals != several } else { equals }, "=, !=, =~ or !~");
             let Token::Text(text) = self.next() else { panic!("a value is a text") };
             let values: Vec<&str> =
                 if several { text.split('|').collect() } else { vec![text.as_str()] };
@@ -295,6 +294,7 @@ fn an_expression_holds_of_what_it_says() {
         "max by (x) (a) > 4",
         "max by (x) (a{x=\"2\"}) == 4",
         "max by (y) (a{x=~\"2|3\"}) == 4",
+        "max by (y) (a{x!=\"1\"}) == 4",
         "sum by (y) (rate(a{x!~\"1|3\"}[5m])) / sum by (y) (rate(a[5m])) > 0.3",
         "time() - g > 49.4",
         "abs(d) > 1",

@@ -16,7 +16,7 @@ const TABLE: &str = "
     crash_before_commit crash_after_commit crash_half_replied tail_lost torn_tail corrupt_stopped
     drain_with_queue waiter_gone old_and_new newer_refused
     cut_from_store healed_with_queue overloaded throttled degraded_open degraded_local fail_closed
-    last_unit limit_lowered one_limit_of_many evict_pressure revoke_vs_use hold_expiry_vs_capture
+    refused_from_memory last_unit limit_lowered one_limit_of_many evict_pressure revoke_vs_use hold_expiry_vs_capture
     upload_vs_complete
     over_refund over_pay number_after_abort period_rollover void_vs_pay two_accepts
     overdraft_refused completed_twice equal_payments diverted credit_gives_back minimum_crossed

@@ -1,6 +1,8 @@
 //! Answers as they are prepared, before they may be told.
 
-use bellpunch_core::{DecidedBy, Decision, Reply, RequestError, Timestamp, Touched, Versions};
+use bellpunch_core::{
+    Category, DecidedBy, Decision, Duration, Reply, RequestError, Timestamp, Touched, Versions,
+};
 
 use crate::{AnyOutcome, AnyReceipt, Error, ErrorKind, Refusal};
 
@@ -11,6 +13,31 @@ pub(crate) struct Prepared {
     pub(crate) outcome: Result<AnyOutcome, Error>,
     pub(crate) touched: Touched,
     pub(crate) deadline: Option<Timestamp>,
+    /// For how long it may be told again from memory once the store has confirmed it: never, but of
+    /// refusals by policies that say so.
+    pub(crate) repeats: Option<Duration>,
+}
+
+impl Prepared {
+    fn new(outcome: Result<AnyOutcome, Error>, touched: Touched) -> Self {
+        Self { outcome, touched, deadline: None, repeats: None }
+    }
+
+    /// Whether a limit said no.
+    pub(crate) fn is_denied(&self) -> bool {
+        let denied = |refusal: &Refusal| refusal.rejection.category == Category::Limit;
+        matches!(&self.outcome, Ok(AnyOutcome::Rejected(refusal)) if denied(refusal))
+    }
+
+    /// What is told in its place if it is decided on what the node remembers.
+    pub(crate) fn told_from_memory(self) -> Result<AnyOutcome, Error> {
+        match self.outcome {
+            Ok(AnyOutcome::Rejected(refusal)) => {
+                Ok(AnyOutcome::Rejected(Refusal { decided_by: DecidedBy::Cache, ..refusal }))
+            }
+            told => told,
+        }
+    }
 }
 
 /// What came of asking the rule.
@@ -53,7 +80,7 @@ pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
                 replies,
             };
             let outcome = Ok(AnyOutcome::Accepted(receipt));
-            Asked::Answer(Prepared { outcome, touched, deadline })
+            Asked::Answer(Prepared { deadline, ..Prepared::new(outcome, touched) })
         }
         Decision::Rejected { index, rejection, at, as_of, touched } => {
             let decided_by = DecidedBy::Store;
@@ -66,8 +93,7 @@ pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
                 best_effort: false,
                 durable: true,
             };
-            let outcome = Ok(AnyOutcome::Rejected(refusal));
-            Asked::Answer(Prepared { outcome, touched, deadline: None })
+            Asked::Answer(Prepared::new(Ok(AnyOutcome::Rejected(refusal)), touched))
         }
         Decision::Failed(RequestError::Undecodable { record, cause }) => {
             Asked::Broken(Error::new(ErrorKind::Internal, format!("record {record}: {cause}")))
@@ -77,8 +103,7 @@ pub(crate) fn prepare(decision: Decision, dry_run: DryRun) -> Asked {
         Decision::Panicked { command, said, touched } => {
             let said = said.map(|said| format!(": {said}")).unwrap_or_default();
             let message = format!("the rule of {command} panicked{said}");
-            let outcome = Err(Error::new(ErrorKind::Internal, message));
-            Asked::Answer(Prepared { outcome, touched, deadline: None })
+            Asked::Answer(Prepared::new(Err(Error::new(ErrorKind::Internal, message)), touched))
         }
         other @ (Decision::Failed(_) | _) => {
             Asked::Broken(Error::new(ErrorKind::Internal, format!("{other:?}")))

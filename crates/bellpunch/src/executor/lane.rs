@@ -12,6 +12,7 @@ use std::time::Duration as Span;
 use bellpunch_core::{
     BestEffort, Category, DecidedBy, Decision, IdempotencyKey, Loaded, Partition, RecordKey,
     Rejection, Request, Timestamp, Versions, View, best_effort, decide, planted, rate_limits_alone,
+    stale_denials,
 };
 use bellpunch_store::{Failure, FailureKind, Guarantee, Sharing, Versioned};
 
@@ -319,7 +320,16 @@ impl Lane {
                 Asked::Answer(prepared) if self.may_tell(&prepared, turn.rules) => {
                     self.tell(&waiting, prepared.outcome, turn.desk);
                 }
-                Asked::Answer(prepared) => {
+                Asked::Answer(mut prepared) => {
+                    if prepared.is_denied() {
+                        prepared.repeats = stale_denials(&mut self.view, &waiting.request);
+                    }
+                    if self.may_repeat(&prepared, turn.now) {
+                        let [_, _, cache] = &mut turn.desk.stats.storeless;
+                        *cache = cache.saturating_add(1);
+                        self.tell(&waiting, prepared.told_from_memory(), turn.desk);
+                        continue;
+                    }
                     let now = self.asked_at.unwrap_or(turn.now);
                     self.batch.add(Member { waiting, prepared }, &mut self.view, now);
                 }
@@ -377,6 +387,16 @@ impl Lane {
             && (rules.sharing == Sharing::Exclusive || planted!("stale_rejection"))
             && (planted!("early_batch_rejection")
                 || !prepared.touched.reads.iter().any(|key| self.view.is_pending(key)))
+    }
+
+    /// Whether it is a refusal that its policy lets the node repeat, decided on just what the store
+    /// confirmed when it refused the last time.
+    fn may_repeat(&self, prepared: &Prepared, now: Timestamp) -> bool {
+        prepared.repeats.is_some_and(|span| {
+            let confirmed = self.view.confirmed_at(&prepared.touched.reads);
+            let age = confirmed.and_then(|at| now.since(at));
+            age.is_some_and(|age| age < span || planted!("denial_kept"))
+        })
     }
 
     /// Reads what is missing, for this command and those behind it: one round trip for all.

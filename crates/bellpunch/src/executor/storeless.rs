@@ -48,7 +48,7 @@ impl Lane {
 
     /// The answer of a rate limit whose policy goes on without the store.
     fn go_on(&mut self, request: &Request, turn: &mut Turn<'_>) -> Option<AnyOutcome> {
-        let [open, local] = &mut turn.desk.stats.storeless;
+        let [open, local, _] = &mut turn.desk.stats.storeless;
         let now = turn.now;
         match without_store(&mut self.view, request, now) {
             WithoutStore::Open(reply) => {

@@ -564,3 +564,4 @@ fn the_same_inputs_give_the_same_outputs() {
 mod ahead;
 mod bounds;
 mod lost;
+mod memory;

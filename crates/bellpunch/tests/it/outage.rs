@@ -75,7 +75,7 @@ impl World {
             (refusal.rejection.code, refusal.decided_by),
             ("rate_limited", DecidedBy::Local)
         );
-        let [open, local] = self.engine.stats().storeless;
+        let [open, local, _] = self.engine.stats().storeless;
         assert_eq!(open, opened, "each is counted");
         assert_eq!(local, 3, "two that passed and refusals");
     }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bellpunch::store::fault::FaultStore;
 use bellpunch::store::{Clock, Kind, MemoryConfig, MemoryStore, Properties, Scan, Sharing, Store};
 use bellpunch::{
-    AnyCommand, AnyOutcome, CallOptions, Engine, EngineConfig, Partition, RecordId, Timestamp,
-    command, sweep,
+    AnyCommand, AnyOutcome, CallOptions, DecidedBy, Engine, EngineConfig, Partition, RecordId,
+    Timestamp, command, sweep,
 };
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ fn partition() -> Partition {
     Partition::new("p").expect("a legal name")
 }
 
-/// What a node answers: `yes`, or the code.
+/// What a node answers: `yes`, `again no` if it says so from memory, or the code.
 async fn send(node: &Engine, name: &str, content: Value) -> &'static str {
     let read = command(name).expect("a command").parse;
     decided(node, read(content).unwrap_or_else(|error| panic!("{name}: {error}"))).await
@@ -65,6 +65,7 @@ async fn send(node: &Engine, name: &str, content: Value) -> &'static str {
 async fn decided(node: &Engine, command: Arc<dyn AnyCommand>) -> &'static str {
     match node.send(&partition(), vec![command], CallOptions::default()).await {
         Ok(AnyOutcome::Accepted(_)) => "yes",
+        Ok(AnyOutcome::Rejected(refusal)) if refusal.decided_by == DecidedBy::Cache => "again no",
         Ok(AnyOutcome::Rejected(refusal)) => refusal.rejection.code,
         Err(error) => panic!("{error}"),
     }
@@ -142,4 +143,33 @@ async fn a_policy_that_bounds_its_keys_is_not_deleted_past_a_new_one() {
     assert_eq!(send(second, "policies.consume", consume()).await, "yes");
     stores[0].release();
     assert_eq!(deleted.await.unwrap(), "policy_in_use", "the count of its keys had changed");
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_from_memory_where_its_policy_allows_it_until_the_node_knows_better() {
+    let world = World::new();
+    let [first, second] = &world.nodes;
+    let mut terms = policy();
+    terms["stale_denials_ns"] = 60_000_000_000_u64.into();
+    assert_eq!(send(first, "policies.set", terms).await, "yes");
+    assert_eq!(send(first, "policies.consume", consume()).await, "yes");
+    let items = json!({ "items": [{ "policy": "r", "key": "k" }] });
+    let beside = json!({ "items": [{ "policy": "r", "key": "k" }, { "quota": "q" }] });
+    assert_eq!(send(first, "quotas.create", json!({ "id": "q", "limit": 9 })).await, "yes");
+    for node in [first, second] {
+        assert_eq!(send(node, "policies.consume", consume()).await, "rate_limited", "confirmed");
+        assert_eq!(send(node, "policies.consume", consume()).await, "again no");
+        assert_eq!(send(node, "checks.consume", items.clone()).await, "again no");
+        let strict = send(node, "checks.consume", beside.clone()).await;
+        assert_eq!(strict, "rate_limited", "a list is as strict as its strictest item");
+    }
+    // The one who gives it back knows it at once; the other may say no until the minute is over.
+    let back = json!({ "id": "r", "key": "k" });
+    assert_eq!(send(second, "policies.reset", back).await, "yes");
+    assert_eq!(send(first, "policies.consume", consume()).await, "again no");
+    assert_eq!(send(second, "policies.consume", consume()).await, "yes");
+    assert_eq!(send(second, "policies.consume", consume()).await, "rate_limited");
+    assert_eq!(send(second, "policies.consume", consume()).await, "again no");
+    world.clock.0.store(2, Ordering::SeqCst);
+    assert_eq!(send(first, "policies.consume", consume()).await, "yes", "the window is over");
 }
