@@ -49,6 +49,9 @@ fn follows_a_cluster_when_a_replica_takes_over() {
     };
     let taken = |result: &CommitResult| matches!(result, CommitResult::Committed { .. });
     assert!(block_on(store.commit(all(0))).iter().all(taken));
+    // Which is not among the names below: nothing was ever written there.
+    let unwritten = Commit { partition: Partition::new("unwritten").unwrap(), ..puts(9, &[], b"") };
+    committed(&store, &unwritten);
     // What its replica has not heard of would be lost with it, as the store says of itself.
     let first = &cluster.servers()[0];
     until(|| {
