@@ -136,8 +136,19 @@ struct Slot {
     batch: u64,
     /// The batch on its way to the store that wrote what is committed of it here; 0: none.
     sent: u64,
-    /// The version that the store confirmed last, and when.
-    confirmed: (Version, Timestamp),
+    /// Of few records.
+    confirmed: Option<Box<Confirmed>>,
+}
+
+/// From which batch to which the store is known to have had a record at a version.
+#[derive(Clone, Copy, Debug)]
+struct Confirmed {
+    version: Version,
+    first: u64,
+    last: u64,
+    /// When the last was sent, and how often the clock had gone back by then.
+    at: Timestamp,
+    steps: u64,
 }
 
 /// A record that a batch on its way to the store wrote.
@@ -183,6 +194,7 @@ pub struct View {
     /// The last draft and the last batch.
     drafts: u64,
     batches: u64,
+    clock_steps: u64,
 }
 
 /// What a draft reads.
@@ -297,7 +309,7 @@ impl View {
                     draft: (0, 0),
                     batch: 0,
                     sent: 0,
-                    confirmed: (Version::default(), Timestamp::EPOCH),
+                    confirmed: None,
                 };
                 match slots.get_mut(place) {
                     Some(hole) => *hole = Some(slot),
@@ -450,30 +462,51 @@ impl View {
         (0 < self.open || !self.sent.is_empty()) && self.found(key).is_some_and(written)
     }
 
-    /// The store has taken a commit that rests on these records and changed none of them: at this
-    /// instant they were as they are here. Not said of those that a command wrote meanwhile.
-    pub fn confirm<'k>(&mut self, records: impl IntoIterator<Item = &'k RecordKey>, at: Timestamp) {
-        for key in records {
+    /// The store has taken a batch that was sent at this instant and rests on these records at these
+    /// versions.
+    pub fn confirm<'k>(
+        &mut self,
+        (batch, at): (u64, Timestamp),
+        records: impl IntoIterator<Item = (&'k RecordKey, Version)>,
+    ) {
+        let steps = self.clock_steps;
+        for (key, version) in records {
             let Some(place) = self.find(&key.kind, &key.id) else { continue };
             let slot = self.slot_mut(place);
-            if slot.is_told() {
-                slot.confirmed = (slot.committed.version, at);
+            let known = slot.confirmed.as_deref().copied();
+            let known = known.filter(|known| known.version == version && known.steps == steps);
+            let mut confirmed = Confirmed { version, first: batch, last: batch, at, steps };
+            if let Some(known) = known {
+                confirmed.first = known.first.min(batch);
+                if batch < known.last {
+                    (confirmed.last, confirmed.at) = (known.last, known.at);
+                }
             }
+            slot.confirmed = Some(Box::new(confirmed));
         }
     }
 
-    /// The earliest of the instants at which the store last confirmed these records; `None` if there
-    /// is one that it has not confirmed as it is here.
+    /// When the last batch was sent by which the store is known to have had all of these records as
+    /// they are here; `None` if there is none.
     pub fn confirmed_at<'k>(
         &self,
         records: impl IntoIterator<Item = &'k RecordKey>,
     ) -> Option<Timestamp> {
-        let confirmed = records.into_iter().map(|key| {
+        let (mut first, mut last, mut at) = (0, u64::MAX, Timestamp::MAX);
+        for key in records {
             let slot = self.found(key).filter(|slot| slot.is_told())?;
-            let (version, at) = slot.confirmed;
-            (version == slot.committed.version).then_some(at)
-        });
-        confirmed.collect::<Option<Vec<_>>>()?.into_iter().min()
+            let known = slot.confirmed.as_deref()?;
+            if known.version != slot.committed.version || known.steps != self.clock_steps {
+                return None;
+            }
+            (first, last, at) = (first.max(known.first), last.min(known.last), at.min(known.at));
+        }
+        (first <= last).then_some(at)
+    }
+
+    /// The clock by which records were confirmed went back: how long ago that was nobody knows.
+    pub const fn clock_went_back(&mut self) {
+        self.clock_steps = self.clock_steps.wrapping_add(1);
     }
 
     /// What the batch wrote, of the records named.

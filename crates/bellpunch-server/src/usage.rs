@@ -141,8 +141,8 @@ fn storeless(app: &App, mode: DecidedBy, targets: &[&Value]) {
     let mode = match mode {
         DecidedBy::Open => "open",
         DecidedBy::Local => "local",
-        DecidedBy::Cache => "cache",
-        DecidedBy::Store | _ => "store",
+        // Refusals alone come from memory, and no line is written for each of a flood.
+        DecidedBy::Cache | DecidedBy::Store | _ => return,
     };
     for target in targets {
         let policy = target.get("policy").and_then(Value::as_str).unwrap_or_default();

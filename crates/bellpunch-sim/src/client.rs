@@ -306,6 +306,7 @@ impl World {
         if let Ok(outcome) = &told {
             self.test_rests_on_durable((node, &partition), outcome);
             self.test_remembers_not_for_long((node, &partition), outcome);
+            self.test_remembers_what_may_be(caller, outcome);
         }
         if self.duplicates.contains(&caller) {
             return;
@@ -372,7 +373,9 @@ impl World {
         self.reached("refused_from_memory");
         // How long is told by the node's clock.
         let number = u64::try_from(node).unwrap_or_default();
-        let turned = |fault| matches!(fault, FaultKind::ClockJump | FaultKind::ClockFreeze);
+        let turned = |fault| {
+            matches!(fault, FaultKind::ClockJump | FaultKind::ClockFreeze | FaultKind::ClockDrift)
+        };
         let clock_stands =
             !self.case.faults.iter().any(|one| one.node == number && turned(one.fault));
         let since = self.now.saturating_sub(STALE_DENIALS.saturating_add(MILLI));
@@ -387,6 +390,29 @@ impl World {
         if clock_stands && !over.is_empty() {
             let text = format!("n{node} refused by {}, long after it was so", over.join(", "));
             self.violated("reply.remembered_too_long", text);
+        }
+    }
+
+    /// Only rate limits are refused from memory, and only those who cannot have passed before.
+    fn test_remembers_what_may_be(&mut self, caller: Caller, outcome: &AnyOutcome) {
+        let by = match outcome {
+            AnyOutcome::Accepted(AnyReceipt { decided_by, .. })
+            | AnyOutcome::Rejected(Refusal { decided_by, .. }) => *decided_by,
+        };
+        let place = self.sent.get(&caller).map_or(0, |sent| sent.intent);
+        let intent = self.intent(place);
+        let about_rates = |asked: &Asked| {
+            let items = asked.args.get("items").and_then(Value::as_array);
+            asked.cmd == "policies.consume"
+                || asked.cmd == "checks.consume"
+                    && items.is_some_and(|items| items.iter().all(|one| one["policy"].is_string()))
+        };
+        let may_be = matches!(outcome, AnyOutcome::Rejected(_))
+            && intent.key.is_none()
+            && !intent.dry_run
+            && intent.commands.iter().all(about_rates);
+        if by == DecidedBy::Cache && !may_be {
+            self.violated("reply.remembered_wrongly", format!("{caller} was told from memory"));
         }
     }
 

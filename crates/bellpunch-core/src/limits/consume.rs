@@ -130,6 +130,10 @@ impl Command for Consume {
     }
 
     fn stale_denials(&self, known: &mut Draft<'_>) -> Option<Duration> {
+        // A use with a name may be a repetition of one that passed elsewhere.
+        if self.id.is_some() {
+            return None;
+        }
         let spans = self.items.iter().map(|item| match (&item.target, &item.terms) {
             (Target::Quota { .. }, _) => None,
             (Target::Rate { .. }, Some(terms)) => terms.stale_denials(),
@@ -295,6 +299,10 @@ impl Command for ConsumeRate {
     }
 
     fn stale_denials(&self, known: &mut Draft<'_>) -> Option<Duration> {
+        // As of `checks.consume`.
+        if self.charge.is_some() {
+            return None;
+        }
         stale_denials(known, &self.id)
     }
 

@@ -131,28 +131,64 @@ fn what_no_command_reads_again_is_dropped_with_the_landing_unless_the_next_batch
     }
 }
 
+fn nanos(nanos: u128) -> Timestamp {
+    Timestamp::from_nanos(nanos).unwrap()
+}
+
+/// The store confirms that a record has a version, by a batch that was sent 100 ns after its number.
+fn confirm(view: &mut View, (id, version): (&str, u64), batch: u64) {
+    let at = nanos(u128::from(batch) + 100);
+    view.confirm((batch, at), [(&key(id), Version::new(version))]);
+}
+
+fn confirmed_at(view: &View, ids: &[&str]) -> Option<Timestamp> {
+    let keys: Vec<_> = ids.iter().map(|id| key(id)).collect();
+    view.confirmed_at(&keys)
+}
+
 #[test]
 fn what_is_confirmed_is_confirmed_until_it_changes() {
-    let at = |nanos: u128| Timestamp::from_nanos(nanos).unwrap();
     let mut view = knowing(&["a", "b"]);
-    let (a, b) = (key("a"), key("b"));
-    assert_eq!(view.confirmed_at([&a]), None);
-    view.confirm([&a], at(7));
-    assert_eq!((view.confirmed_at([&a]), view.confirmed_at([&a, &b])), (Some(at(7)), None));
-    view.confirm([&b], at(5));
-    assert_eq!(view.confirmed_at([&a, &b]), Some(at(5)), "the earliest");
+    assert_eq!(confirmed_at(&view, &["a"]), None);
+    confirm(&mut view, ("a", 1), 7);
+    assert_eq!(confirmed_at(&view, &["a"]), Some(nanos(107)));
+    assert_eq!(confirmed_at(&view, &["a", "b"]), None);
     let batch = send(&mut view, "a");
-    view.confirm([&a], at(9));
-    assert_eq!(view.confirmed_at([&a]), None, "on its way");
+    assert_eq!(confirmed_at(&view, &["a"]), None, "on its way");
     view.land(batch);
-    assert_eq!(view.confirmed_at([&a]), None, "it has changed");
+    assert_eq!(confirmed_at(&view, &["a"]), None, "it has changed");
+    confirm(&mut view, ("a", 1), 9);
+    assert_eq!(confirmed_at(&view, &["a"]), None, "of another version");
+    confirm(&mut view, ("b", 1), 5);
     let batch = view.begin_batch();
     write(&mut view, ("b", None), batch);
-    view.confirm([&b], at(9));
-    assert_eq!(view.confirmed_at([&b]), None, "pending");
-    view.discard([&b]);
-    assert_eq!(view.confirmed_at([&b]), Some(at(5)), "as it was");
+    assert_eq!(confirmed_at(&view, &["b"]), None, "pending");
+    view.discard([&key("b")]);
+    assert_eq!(confirmed_at(&view, &["b"]), Some(nanos(105)), "as it was");
     view.load(key("b"), absent(2));
-    assert_eq!(view.confirmed_at([&b]), None, "somebody else changed it");
-    assert_eq!(view.confirmed_at([&key("c")]), None, "unknown");
+    assert_eq!(confirmed_at(&view, &["b"]), None, "somebody else changed it");
+    assert_eq!(confirmed_at(&view, &["c"]), None, "unknown");
+    view.load(key("d"), absent(0));
+    assert_eq!(confirmed_at(&view, &["d"]), None, "never there, and never confirmed");
+    confirm(&mut view, ("d", 0), 3);
+    assert_eq!(confirmed_at(&view, &["d"]), Some(nanos(103)));
+    view.clock_went_back();
+    assert_eq!(confirmed_at(&view, &["d"]), None, "who knows when that was");
+    confirm(&mut view, ("d", 0), 2);
+    assert_eq!(confirmed_at(&view, &["d"]), Some(nanos(102)));
+}
+
+#[test]
+fn records_are_confirmed_together_if_they_were_so_at_one_instant() {
+    let mut view = knowing(&["a", "b"]);
+    confirm(&mut view, ("a", 1), 1);
+    confirm(&mut view, ("b", 1), 5);
+    assert_eq!(confirmed_at(&view, &["a", "b"]), None, "one may have changed before");
+    confirm(&mut view, ("a", 1), 7);
+    assert_eq!(confirmed_at(&view, &["a", "b"]), Some(nanos(105)));
+    confirm(&mut view, ("b", 1), 9);
+    assert_eq!(confirmed_at(&view, &["a", "b"]), Some(nanos(107)));
+    // Of two commits beside each other the one that was sent first may be heard of last.
+    confirm(&mut view, ("b", 1), 3);
+    assert_eq!(confirmed_at(&view, &["a", "b"]), Some(nanos(107)));
 }

@@ -19,7 +19,7 @@ impl World {
         // What is read from now on is for another command.
         self.lane((node, life), &partition).has_read = false;
         match told {
-            Ok(outcome) if decided_by(outcome) != DecidedBy::Store => {
+            Ok(outcome) if matches!(decided_by(outcome), DecidedBy::Open | DecidedBy::Local) => {
                 let outages = self.outages(node);
                 self.watch.degraded.insert(node, outages);
             }

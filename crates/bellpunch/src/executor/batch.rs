@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use bellpunch_core::{IdempotencyKey, Partition, RecordKey, Request, Timestamp, View, planted};
+use bellpunch_core::{
+    IdempotencyKey, Partition, RecordKey, Request, Timestamp, Version, View, planted,
+};
 use bellpunch_store::{Commit, Precondition, StoreClock, Write, WriteValue};
 
 use super::answer::Prepared;
@@ -43,7 +45,8 @@ pub(crate) struct Batch {
     pub(crate) members: Vec<Member>,
     /// Its number in the view, which knows the records that are named below; 0 of an empty one.
     number: u64,
-    /// The version each record had at the store, of all that were read: each is named once.
+    /// The version each record had at the store, of all that were read: each is named once. In order
+    /// of their keys once it was sent.
     preconditions: Vec<Precondition>,
     /// The batches on their way that wrote some of them.
     pub(crate) rests_on: Vec<u64>,
@@ -89,6 +92,15 @@ impl Batch {
 
     pub(crate) fn touched(&self) -> impl Iterator<Item = &RecordKey> {
         self.preconditions.iter().map(|precondition| &precondition.key)
+    }
+
+    /// What refusals rest on that may be told again from memory, once the batch was sent.
+    pub(crate) fn confirmed(&self) -> impl Iterator<Item = (&RecordKey, Version)> {
+        let refusals = self.members.iter().filter(|member| member.prepared.repeats.is_some());
+        refusals.flat_map(|member| &member.prepared.touched.reads).filter_map(|key| {
+            let place = self.preconditions.binary_search_by(|one| one.key.cmp(key)).ok()?;
+            Some((key, self.preconditions.get(place)?.version))
+        })
     }
 
     /// The commit that carries all of it. Each record is encoded once, however many wrote it.

@@ -206,9 +206,7 @@ impl Lane {
         {
             std::mem::swap(&mut one.waiting, &mut other.waiting);
         }
-        let repeatable = batch.members.iter().filter(|member| member.prepared.repeats.is_some());
-        let confirmed = repeatable.flat_map(|member| &member.prepared.touched.reads);
-        self.view.confirm(confirmed, sent.at);
+        self.view.confirm((batch.number(), sent.at), batch.confirmed());
         self.view.land(batch.number());
         self.company.unrest = self.company.unrest.saturating_sub(1);
         let commands = u64::try_from(batch.members.len()).unwrap_or(u64::MAX);

@@ -92,6 +92,11 @@ impl Lane {
         self.view.bytes().saturating_add(self.local.bytes())
     }
 
+    /// The clock of this node shows an earlier time than before.
+    pub(crate) const fn clock_went_back(&mut self) {
+        self.view.clock_went_back();
+    }
+
     /// Records that a commit in flight holds, which stay for as long.
     pub(crate) fn records_of(&self, op: Op) -> usize {
         let flight = self.flights.iter().find(|flight| flight.op() == op);
@@ -257,6 +262,9 @@ impl Lane {
         let writes = |member: &Member| !member.prepared.touched.writes.is_empty();
         if turn.rules.sharing == Sharing::Exclusive && !batch.members.iter().any(writes) {
             // What it rests on has landed since, and nobody else can have changed it.
+            // Nothing stays for it any more.
+            self.view.begin_batch();
+            turn.desk.released = turn.desk.released.saturating_add(batch.records());
             for member in batch.members {
                 self.tell(&member.waiting, member.prepared.outcome, turn.desk);
             }
@@ -269,6 +277,7 @@ impl Lane {
     pub(super) fn unwind(&mut self) {
         let batch = std::mem::take(&mut self.batch);
         self.view.discard(batch.touched());
+        self.view.begin_batch();
         self.requeue(batch, |_| {});
     }
 
@@ -389,8 +398,8 @@ impl Lane {
                 || !prepared.touched.reads.iter().any(|key| self.view.is_pending(key)))
     }
 
-    /// Whether it is a refusal that its policy lets the node repeat, decided on just what the store
-    /// confirmed when it refused the last time.
+    /// Whether it is a refusal that its policy lets the node repeat: decided on records that were at
+    /// the store just so, at one instant not too long ago, when it refused.
     fn may_repeat(&self, prepared: &Prepared, now: Timestamp) -> bool {
         prepared.repeats.is_some_and(|span| {
             let confirmed = self.view.confirmed_at(&prepared.touched.reads);

@@ -37,8 +37,8 @@ pub type Op = u64;
 
 /// Records looked at per step when the cache is over its bound, at least.
 const EVICT_VISITS: usize = 256;
-/// And for each record that was loaded, or that a commit held which has ended: one is dropped when it
-/// is looked at twice, and between them are some that are used.
+/// And for each record that was loaded, or that a batch held of which something was heard: most are
+/// dropped when they are looked at twice, and between them are some that have to stay.
 const EVICT_VISITS_PER_RECORD: usize = 4;
 /// What looking into a partition counts as, at least.
 const EVICT_VISITS_PER_LANE: usize = 64;
@@ -178,6 +178,8 @@ pub(crate) struct Desk {
     random: u64,
     next_op: Op,
     owners: BTreeMap<Op, Partition>,
+    /// Records that batches held which were told without a commit.
+    released: usize,
 }
 
 impl Desk {
@@ -279,6 +281,7 @@ impl Executor {
             random: seed,
             next_op: 0,
             owners: BTreeMap::new(),
+            released: 0,
         };
         Self {
             rules,
@@ -297,6 +300,9 @@ impl Executor {
 
     /// Takes what happened; `now` is the node's clock.
     pub fn handle(&mut self, input: Input, now: Timestamp) {
+        if now < self.now {
+            self.lanes.values_mut().for_each(Lane::clock_went_back);
+        }
         self.now = now;
         match input {
             Input::Arrived { caller, partition, request } => {
@@ -395,6 +401,8 @@ impl Executor {
                 self.ahead.insert(partition);
             }
         }
+        let released = std::mem::take(&mut self.desk.released);
+        self.owe_visits(released);
         self.evict();
         if let Some(output) = self.desk.outputs.pop_front() {
             return Some(output);

@@ -173,3 +173,47 @@ async fn a_refusal_is_told_from_memory_where_its_policy_allows_it_until_the_node
     world.clock.0.store(2, Ordering::SeqCst);
     assert_eq!(send(first, "policies.consume", consume()).await, "yes", "the window is over");
 }
+
+#[tokio::test]
+async fn nothing_is_refused_from_memory_by_terms_that_came_after() {
+    let world = World::new();
+    let [first, second] = &world.nodes;
+    let terms = |limit: u64| {
+        let mut terms = policy();
+        terms["limit"] = limit.into();
+        terms["stale_denials_ns"] = 60_000_000_000_u64.into();
+        terms
+    };
+    let uses = |key: &str, units: u64| json!({ "id": "r", "key": key, "units": units });
+    assert_eq!(send(first, "policies.set", terms(10)).await, "yes");
+    assert_eq!(send(first, "policies.consume", uses("k", 4)).await, "yes");
+    assert_eq!(send(first, "policies.consume", uses("k", 7)).await, "rate_limited");
+    assert_eq!(send(second, "policies.reset", json!({ "id": "r", "key": "k" })).await, "yes");
+    assert_eq!(send(first, "policies.set", terms(5)).await, "yes");
+    assert_eq!(send(first, "policies.consume", uses("l", 5)).await, "yes");
+    assert_eq!(send(first, "policies.consume", uses("l", 1)).await, "rate_limited");
+    // 4 and 3 were never too many: not before the terms changed, and not since it was given back.
+    assert_eq!(send(first, "policies.consume", uses("k", 3)).await, "yes");
+}
+
+#[tokio::test]
+async fn a_use_with_a_name_is_not_refused_from_memory() {
+    let world = World::new();
+    let [first, second] = &world.nodes;
+    let mut terms = policy();
+    terms["charges"] = true.into();
+    terms["stale_denials_ns"] = 60_000_000_000_u64.into();
+    assert_eq!(send(first, "policies.set", terms).await, "yes");
+    assert_eq!(send(first, "policies.consume", consume()).await, "yes");
+    let named = json!({ "id": "r", "key": "k", "charge": "c" });
+    let items = json!({ "items": [{ "policy": "r", "key": "k" }], "id": "c" });
+    for use_of in [("policies.consume", named), ("checks.consume", items)] {
+        let (name, content) = use_of;
+        assert_eq!(send(first, name, content.clone()).await, "rate_limited");
+        assert_eq!(send(first, name, content).await, "rate_limited");
+    }
+    let named = json!({ "id": "r", "key": "k", "charge": "c" });
+    assert_eq!(send(second, "policies.reset", json!({ "id": "r", "key": "k" })).await, "yes");
+    assert_eq!(send(second, "policies.consume", named.clone()).await, "yes");
+    assert_eq!(send(first, "policies.consume", named).await, "charge_exists");
+}

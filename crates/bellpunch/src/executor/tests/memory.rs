@@ -181,6 +181,14 @@ fn a_clock_that_went_back_tells_nothing_from_memory() {
     confirmed(&mut bench);
     bench.now = 2;
     assert!(!is_from_memory(&mut bench, knocks(&[11])));
+    bench.now = 3;
+    assert!(is_from_memory(&mut bench, knocks(&[11])));
+    // It goes back for somebody else, and is as far as it was: so long ago it was not.
+    bench.now = 1;
+    bench.take(11);
+    confirmed(&mut bench);
+    bench.now = 4;
+    assert!(!is_from_memory(&mut bench, knocks(&[11])));
 }
 
 #[test]
