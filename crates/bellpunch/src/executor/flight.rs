@@ -33,6 +33,8 @@ struct Sent {
     times: u32,
     /// The node's time when it was sent first.
     at: Timestamp,
+    /// Whether the clock has not gone back since: else nobody knows how long ago that was.
+    is_timed: bool,
     /// Since when its reply is lost.
     doubt_since: Option<Timestamp>,
 }
@@ -108,7 +110,7 @@ impl Lane {
         turn.desk.stats.batch_commands.observe(&crate::api::BATCH_COMMANDS, commands);
         let commit = batch.commit(&self.partition, &mut self.view, turn);
         self.view.send(batch.number(), batch.touched());
-        let sent = Sent { commit, times: 1, at: turn.now, doubt_since: None };
+        let sent = Sent { commit, times: 1, at: turn.now, is_timed: true, doubt_since: None };
         self.send(batch, sent, turn.desk);
     }
 
@@ -130,6 +132,12 @@ impl Lane {
     fn take_flight(&mut self, op: Op) -> Option<Flight> {
         let place = self.flights.iter().position(|flight| flight.op() == op)?;
         Some(self.flights.remove(place))
+    }
+
+    /// The clock of this node shows an earlier time than before.
+    pub(crate) fn clock_went_back(&mut self) {
+        self.view.clock_went_back();
+        self.flights.iter_mut().for_each(|flight| flight.sent.is_timed = false);
     }
 
     /// A commit ended: tell, or decide again.
@@ -206,7 +214,9 @@ impl Lane {
         {
             std::mem::swap(&mut one.waiting, &mut other.waiting);
         }
-        self.view.confirm((batch.number(), sent.at), batch.confirmed());
+        if sent.is_timed {
+            self.view.confirm((batch.number(), sent.at), batch.confirmed());
+        }
         self.view.land(batch.number());
         self.company.unrest = self.company.unrest.saturating_sub(1);
         let commands = u64::try_from(batch.members.len()).unwrap_or(u64::MAX);

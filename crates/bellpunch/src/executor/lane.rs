@@ -92,11 +92,6 @@ impl Lane {
         self.view.bytes().saturating_add(self.local.bytes())
     }
 
-    /// The clock of this node shows an earlier time than before.
-    pub(crate) const fn clock_went_back(&mut self) {
-        self.view.clock_went_back();
-    }
-
     /// Records that a commit in flight holds, which stay for as long.
     pub(crate) fn records_of(&self, op: Op) -> usize {
         let flight = self.flights.iter().find(|flight| flight.op() == op);
@@ -261,8 +256,8 @@ impl Lane {
         let batch = std::mem::take(&mut self.batch);
         let writes = |member: &Member| !member.prepared.touched.writes.is_empty();
         if turn.rules.sharing == Sharing::Exclusive && !batch.members.iter().any(writes) {
-            // What it rests on has landed since, and nobody else can have changed it.
-            // Nothing stays for it any more.
+            // What it rests on has landed since, and nobody else can have changed it. Nothing has to
+            // stay for it any more.
             self.view.begin_batch();
             turn.desk.released = turn.desk.released.saturating_add(batch.records());
             for member in batch.members {

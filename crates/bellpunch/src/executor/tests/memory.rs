@@ -192,6 +192,21 @@ fn a_clock_that_went_back_tells_nothing_from_memory() {
 }
 
 #[test]
+fn what_is_confirmed_across_a_step_of_the_clock_is_of_unknown_age() {
+    let mut bench = Bench::new(Sharing::Shared);
+    bench.now = 10;
+    bench.request(knocks(&[11]));
+    bench.answer_read(Some((1, Counter { used: 10, ends_at: None })));
+    let (op, _) = bench.commit();
+    bench.now = 5;
+    bench.end(op, committed());
+    assert_eq!(bench.replies().len(), 1);
+    bench.now = 11;
+    assert!(!is_from_memory(&mut bench, knocks(&[11])));
+    assert!(is_from_memory(&mut bench, knocks(&[11])));
+}
+
+#[test]
 fn one_who_has_the_store_for_itself_knows_and_does_not_remember() {
     let mut bench = Bench::new(Sharing::Exclusive);
     bench.request(knocks(&[11]));
