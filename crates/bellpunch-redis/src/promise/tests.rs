@@ -71,6 +71,9 @@ fn refuses_what_has_no_name() {
             assert!(matches!(refusal, Refusal::Unsafe(_)), "{policy}");
         }
     }
+    for version in ["6.2.0", "7.0.15", "8.0.2"] {
+        assert!(answers(DURABLE, &[("redis_version", version)]).promise(Way::Address).is_ok());
+    }
     let loading = answers(DURABLE, &[("loading", "1")]).promise(Way::Address).unwrap_err();
     assert!(matches!(loading, Refusal::NotReady(_)));
 }
