@@ -52,7 +52,8 @@ impl Running {
         let errors = file.try_clone().expect("a file can be shared");
         command.stdin(Stdio::null()).stdout(file).stderr(errors).process_group(0);
         let child = command.spawn().unwrap_or_else(|cause| panic!("{command:?}: {cause}"));
-        let kill = format!("cat >/dev/null; kill -9 -- -{} 2>/dev/null", child.id());
+        // Not `-9 --`: the shell of Debian takes the two strokes for a number.
+        let kill = format!("cat >/dev/null; kill -s KILL -- -{} 2>/dev/null", child.id());
         let watcher = Command::new("sh")
             .args(["-c", &kill])
             .stdin(Stdio::piped())
@@ -156,5 +157,21 @@ pub(crate) fn remove(folder: &Path) {
     let fine = removed.as_ref().map_or_else(|error| error.kind() == ErrorKind::NotFound, |()| true);
     if !fine {
         eprintln!("{} is left behind: {removed:?}", folder.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_ends_with_the_process_that_started_it() {
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        let mut running = Running::start(command, &folder.path().join("log"));
+        // So it is when that process is killed: nobody holds the pipe any more.
+        drop(running.watcher.stdin.take());
+        running.wait();
     }
 }
