@@ -20,5 +20,5 @@ mod tls;
 
 pub use cluster::{RedisCluster, RedisSentinel};
 pub use postgres::Postgres;
-pub use redis::Redis;
+pub use redis::{DURABLE, Redis};
 pub use tls::Identity;

@@ -13,8 +13,8 @@ use crate::process::{Running, free_port};
 const PACKAGE: &str = "redis-server";
 /// Ports that are tried: another process may take a free one first.
 const ATTEMPTS: u32 = 5;
-/// Durable: each write is synced before its reply.
-pub(crate) const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+/// The arguments of a durable server: each write is synced before its reply.
+pub const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 const CERTIFICATE: &str = "certificate.pem";
 const KEY: &str = "key.pem";
 

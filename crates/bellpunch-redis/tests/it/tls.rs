@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bellpunch_redis::{ConnectErrorKind, RedisConfig};
-use bellpunch_servers::{Identity, Redis, RedisCluster, RedisSentinel};
+use bellpunch_servers::{DURABLE, Identity, Redis, RedisCluster, RedisSentinel};
 use bellpunch_store::kit::block_on;
 use bellpunch_store::{Commit, CommitResult, Partition, Store};
 
@@ -24,8 +24,6 @@ fn not_trusted(config: &RedisConfig) {
     let error = connect(config).unwrap_err();
     assert_eq!(error.kind(), ConnectErrorKind::Unreachable, "{error}");
 }
-
-const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 #[test]
 fn talks_to_a_server_whose_certificate_it_was_given_and_to_no_other() {
