@@ -293,9 +293,12 @@ pub(crate) fn measure(effort: &Effort) -> Vec<Contest> {
         boxed(bellpunch("**Bellpunch**, in 100 partitions", "apart", Spread::APART, Keys::None)),
     ];
     let many = Contest::run("10,000 quotas, drawn evenly", many, effort);
+    let hot_crowd = bellpunch("**Bellpunch**", "hot-crowd", Spread::HOT, Keys::None);
+    let hot_crowd = vec![script(1, (CROWD, 1)), boxed(hot_crowd.with_callers(CROWD))];
+    let hot_crowd = Contest::run("One hot quota, asked by 256 callers", hot_crowd, effort);
     let crowd = bellpunch("**Bellpunch**, in one partition", "crowd", Spread::MANY, Keys::None);
     let crowd = vec![script(MANY, (CROWD, 1)), boxed(crowd.with_callers(CROWD))];
     let crowd = Contest::run("10,000 quotas, drawn evenly by 256 callers", crowd, effort);
     runtime.block_on(engine.drain());
-    vec![hot, many, crowd]
+    vec![hot, many, hot_crowd, crowd]
 }
