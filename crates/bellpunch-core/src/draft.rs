@@ -72,6 +72,12 @@ struct Touch {
     written: Option<Written>,
 }
 
+impl Touch {
+    const fn is_written(&self) -> IsWritten {
+        if self.written.is_some() { IsWritten::Yes } else { IsWritten::No }
+    }
+}
+
 /// The records of a partition as one command sees them, and what it writes.
 #[derive(Debug)]
 pub struct Draft<'v> {
@@ -368,6 +374,19 @@ impl<'v> Draft<'v> {
         )
     }
 
+    /// Sets the command aside if a record that it is about is on its way to the store; or if that
+    /// would overtake another that was set aside.
+    pub(crate) fn set_aside(&mut self) -> bool {
+        let is_busy =
+            self.touched.iter().any(|touch| self.view.is_busy(touch.place, touch.is_written()));
+        if is_busy {
+            for touch in &self.touched {
+                self.view.set_aside(touch.place, touch.is_written());
+            }
+        }
+        is_busy
+    }
+
     pub(crate) const fn latest(&self) -> Timestamp {
         self.latest
     }
@@ -382,10 +401,9 @@ impl<'v> Draft<'v> {
 
     /// The versions that the decision was made on, and whether it wrote the record.
     pub(crate) fn read_versions(&self) -> impl Iterator<Item = (&RecordKey, Version, IsWritten)> {
-        self.touched.iter().filter_map(|touch| {
-            let written = if touch.written.is_some() { IsWritten::Yes } else { IsWritten::No };
-            Some((self.view.key(touch.place), touch.read?, written))
-        })
+        self.touched
+            .iter()
+            .filter_map(|touch| Some((self.view.key(touch.place), touch.read?, touch.is_written())))
     }
 
     /// The versions after it, of what it wrote.

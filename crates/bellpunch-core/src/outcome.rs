@@ -225,24 +225,60 @@ fn key_reused(at: Timestamp) -> Rejection {
 
 /// Decides a request at `now`, or at the latest commit time of a record it reads if that is later.
 /// What it accepts is pending in `view` afterwards (nothing is, of a dry run).
-pub fn decide(view: &mut View, request: &Request, mut now: Timestamp) -> Decision {
+pub fn decide(view: &mut View, request: &Request, now: Timestamp) -> Decision {
+    decide_unless(view, (request, now), |_| false).expect("it is not set aside")
+}
+
+/// The same beside batches that are on their way to the store: `None` if the request is about a
+/// record that they wrote. Then it is set aside, and so is each one after it in this
+/// [round](View::begin_round) that writes what it reads or reads what it writes: none overtakes it.
+///
+/// ```
+/// # use bellpunch_core::{Decision, Request, Timestamp, View, command, decide, decide_beside};
+/// # use bellpunch_core::{Duration, Journaling, Loaded};
+/// # let read = |id: &str| Request {
+/// #     commands: vec![(command("quotas.read").unwrap().parse)(serde_json::json!({ "id": id })).unwrap()],
+/// #     entropy: vec![0],
+/// #     key: None,
+/// #     keep: Duration::from_days(7),
+/// #     dry_run: false,
+/// #     journaling: Journaling::Begun,
+/// # };
+/// let mut view = View::default();
+/// view.begin_round();
+/// // Nothing is on its way; the record is missing.
+/// let decision = decide_beside(&mut view, &read("q1"), Timestamp::EPOCH);
+/// assert!(matches!(decision, Some(Decision::Load { .. })));
+/// ```
+pub fn decide_beside(view: &mut View, request: &Request, now: Timestamp) -> Option<Decision> {
+    decide_unless(view, (request, now), |draft| draft.set_aside())
+}
+
+fn decide_unless(
+    view: &mut View,
+    (request, mut now): (&Request, Timestamp),
+    set_aside: fn(&mut Draft<'_>) -> bool,
+) -> Option<Decision> {
     loop {
         let mut draft = Draft::at(view, now);
         let result = decide_once(&mut draft, request, now);
         let (records, due) = draft.missing();
         if !records.is_empty() || !due.is_empty() {
-            return Decision::Load { records, due };
+            return Some(Decision::Load { records, due });
         }
         if let Some((record, cause)) = draft.broken() {
             let (record, cause) = (record.to_string(), cause.to_string());
-            return Decision::Failed(RequestError::Undecodable { record, cause });
+            return Some(Decision::Failed(RequestError::Undecodable { record, cause }));
         }
         // One `now` per decision, never earlier than the commit time of what it read.
         if now < draft.latest() && !crate::planted!("clock_unclamped") {
             now = draft.latest();
             continue;
         }
-        return conclude(draft, request, now, result);
+        if set_aside(&mut draft) {
+            return None;
+        }
+        return Some(conclude(draft, request, now, result));
     }
 }
 

@@ -25,6 +25,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use self::confirmed::Confirmed;
+use crate::draft::IsWritten;
 use crate::record::decode;
 use crate::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey, Timestamp, Version};
 
@@ -139,6 +140,9 @@ struct Slot {
     batch: u64,
     /// The batch on its way to the store that wrote what is committed of it here; 0: none.
     sent: u64,
+    /// The last round in which a command was set aside that is about it, and whether one of those
+    /// writes it.
+    aside: (u64, IsWritten),
     /// Of few records.
     confirmed: Option<Box<Confirmed>>,
 }
@@ -186,6 +190,8 @@ pub struct View {
     /// The last draft and the last batch.
     drafts: u64,
     batches: u64,
+    /// The round in which commands are set aside; 0: none yet.
+    rounds: u64,
     clock_steps: u64,
 }
 
@@ -301,6 +307,7 @@ impl View {
                     draft: (0, 0),
                     batch: 0,
                     sent: 0,
+                    aside: (0, IsWritten::No),
                     confirmed: None,
                 };
                 match slots.get_mut(place) {
@@ -351,6 +358,30 @@ impl View {
     pub(crate) fn touched(&self, place: Place, draft: u64) -> Option<usize> {
         let (last, at) = self.slot(place).draft;
         (last == draft).then_some(at)
+    }
+
+    /// Begins a round in which [`decide_beside`](crate::decide_beside) may set commands aside.
+    /// None is yet.
+    pub fn begin_round(&mut self) {
+        self.rounds = self.rounds.wrapping_add(1);
+    }
+
+    /// Whether a command has to wait that reads a record, or writes it: it is on its way to the store,
+    /// or one was set aside in this round that writes it, or reads what this one would write.
+    pub(crate) fn is_busy(&self, place: Place, here: IsWritten) -> bool {
+        let slot = self.slot(place);
+        let (round, aside) = slot.aside;
+        let written = [here, aside].contains(&IsWritten::Yes);
+        slot.sent != 0 || (round == self.rounds && round != 0 && written)
+    }
+
+    /// A command that reads the record, or writes it, is set aside in this round.
+    pub(crate) fn set_aside(&mut self, place: Place, here: IsWritten) {
+        let now = self.rounds;
+        let (round, aside) = &mut self.slot_mut(place).aside;
+        if *round != now || here == IsWritten::Yes {
+            (*round, *aside) = (now, here);
+        }
     }
 
     pub(crate) fn read<R: Record>(&mut self, place: Place) -> Result<Seen<R>, SeenError> {
@@ -434,16 +465,16 @@ impl View {
         self.batches
     }
 
-    /// The version the store must find for a batch to stand: what was committed when it read; and
-    /// the batch on its way that this waits for, 0 for none. `None` if the batch has been told.
+    /// The version the store must find for a batch to stand: what was committed when it read, or
+    /// `None` if the batch has been told; and the batch on its way that this waits for, 0 for none.
     ///
     /// # Panics
     /// If the record was never loaded.
-    pub fn claim(&mut self, key: &RecordKey, batch: u64) -> Option<(Version, u64)> {
+    pub fn claim(&mut self, key: &RecordKey, batch: u64) -> (Option<Version>, u64) {
         let place = self.find(&key.kind, &key.id).expect("what was read is loaded");
         let slot = self.slot_mut(place);
         let before = std::mem::replace(&mut slot.batch, batch);
-        (before != batch).then_some((slot.committed.version, slot.sent))
+        ((before != batch).then_some(slot.committed.version), slot.sent)
     }
 
     /// Whether a command wrote the record, of the batch or of one that is on its way: the store has

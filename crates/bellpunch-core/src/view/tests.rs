@@ -31,7 +31,7 @@ fn knowing(ids: &[&str]) -> View {
 /// Writes a record, as part of a batch.
 fn write(view: &mut View, (id, value): (&str, Option<Arc<dyn AnyRecord>>), batch: u64) {
     let key = key(id);
-    let (expected, _) = view.claim(&key, batch).expect("it was not told before");
+    let expected = view.claim(&key, batch).0.expect("it was not told before");
     let place = view.find(&key.kind, &key.id).expect("it was loaded");
     let (version, at, sweep_at, purge) = (expected.plus(1), Timestamp::EPOCH, None, false);
     view.write(place, PendingWrite { expected, version, at, sweep_at, value, purge });
@@ -53,7 +53,8 @@ fn drop_all(view: &mut View) {
 /// The version that a batch would expect of a record, and the flight that it rests on.
 fn claim(view: &mut View, id: &str) -> (u64, u64) {
     let batch = view.begin_batch();
-    let (version, flight) = view.claim(&key(id), batch).expect("it was not told before");
+    let (version, flight) = view.claim(&key(id), batch);
+    let version = version.expect("it was not told before");
     (version.get(), flight)
 }
 

@@ -47,6 +47,8 @@ pub(crate) enum Asked {
     Answer(Prepared),
     /// Records are missing.
     Load(Vec<bellpunch_core::RecordKey>, Vec<bellpunch_core::Due>),
+    /// It is about records that are on their way to the store, and goes after them.
+    Aside,
     /// It could not be asked.
     Broken(Error),
 }

@@ -50,6 +50,8 @@ pub(crate) struct Batch {
     preconditions: Vec<Precondition>,
     /// The batches on their way that wrote some of them.
     pub(crate) rests_on: Vec<u64>,
+    /// How many of its commands rest on one of those.
+    pub(crate) resting: usize,
     /// The earliest deadline that a rule stated.
     pub(crate) deadline: Option<Timestamp>,
     /// The latest node time that a decision was begun at.
@@ -62,13 +64,17 @@ impl Batch {
         if self.number == 0 {
             self.number = view.begin_batch();
         }
+        let mut rests = false;
         for key in &member.prepared.touched.reads {
-            let Some((version, flight)) = view.claim(key, self.number) else { continue };
+            let (version, flight) = view.claim(key, self.number);
+            rests |= flight != 0;
+            let Some(version) = version else { continue };
             self.preconditions.push(Precondition { key: key.clone(), version });
             if flight != 0 && !self.rests_on.contains(&flight) {
                 self.rests_on.push(flight);
             }
         }
+        self.resting = self.resting.saturating_add(usize::from(rests));
         if let Some(deadline) = member.prepared.deadline {
             self.deadline = Some(self.deadline.map_or(deadline, |known| known.min(deadline)));
         }

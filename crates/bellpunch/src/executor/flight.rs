@@ -11,7 +11,7 @@ use std::time::Duration as Span;
 use bellpunch_core::{RecordKey, Timestamp, planted};
 use bellpunch_store::{Commit, CommitResult, Failure, FailureKind, Resolution, Sharing, Versioned};
 
-use super::batch::{Batch, Waiting};
+use super::batch::{Batch, Member, Waiting};
 use super::lane::Lane;
 use super::{Desk, Op, Output, Turn};
 use crate::{Error, ErrorKind};
@@ -440,12 +440,11 @@ impl Lane {
 
     /// Puts the commands of a batch back at the front, in their order.
     pub(super) fn requeue(&mut self, batch: Batch, change: impl Fn(&mut Waiting)) {
-        self.reading = self.reading.map(|asked| asked.saturating_add(batch.members.len()));
-        for member in batch.members.into_iter().rev() {
-            let mut waiting = member.waiting;
-            change(&mut waiting);
-            self.queue.push_front(waiting);
-        }
+        let changed = |mut member: Member| {
+            change(&mut member.waiting);
+            member.waiting
+        };
+        self.put_back(batch.members.into_iter().map(changed).collect());
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration as Span;
 
 use bellpunch_core::{
     BestEffort, Category, DecidedBy, Decision, IdempotencyKey, Loaded, Partition, RecordKey,
-    Rejection, Request, Timestamp, Versions, View, best_effort, decide, planted, rate_limits_alone,
-    stale_denials,
+    Rejection, Request, Timestamp, Versions, View, best_effort, decide, decide_beside, planted,
+    rate_limits_alone, stale_denials,
 };
 use bellpunch_store::{Failure, FailureKind, Guarantee, Sharing, Versioned};
 
@@ -26,6 +26,9 @@ use crate::{AnyOutcome, Error, ErrorKind, Refusal};
 const SAME_KEY_MAX: u32 = 17;
 /// Batches of a partition that are in flight at once.
 const FLIGHTS_MAX: usize = 2;
+/// Of the commands that are decided beside a flight one of so many may be set aside, and these more.
+const ASIDE_PART: usize = 4;
+const ASIDE_MORE: usize = 4;
 /// How long commands wait behind a commit whose reply was lost. Then they do what they are to do
 /// without the store; what was sent is still found out.
 pub(super) const DOUBT_MAX: Span = Span::from_millis(250);
@@ -48,7 +51,7 @@ pub(crate) struct Lane {
     /// A pause before the next batch, to give way to other nodes.
     pub(super) rests: Option<Op>,
     pub(super) company: Company,
-    /// The last batch that was decided while another was in flight does not rest on it.
+    /// Of the last batch that was decided while another was in flight few commands rest on that.
     apart: bool,
     /// Tells when commands have waited behind a lost reply for long enough.
     pub(super) alarm: Option<Op>,
@@ -302,11 +305,14 @@ impl Lane {
         self.decide_on(turn);
     }
 
-    /// Decides what waits, until something is missing.
+    /// Decides what waits, until something is missing. Beside a flight, the few that rest on it are set
+    /// aside: for their sake all others would wait until it has landed.
     fn decide_on(&mut self, turn: &mut Turn<'_>) {
         let commands_max =
             turn.rules.config.batch_max.min(self.batch_max).min(self.share(turn.rules));
         let records_max = turn.rules.records_max.div_ceil(2);
+        let mut aside = Vec::new();
+        self.view.begin_round();
         while self.batch.members.len() < commands_max && self.batch.records() < records_max {
             let Some(waiting) = self.queue.pop_front() else { break };
             match self.ask(&waiting, turn) {
@@ -319,6 +325,14 @@ impl Lane {
                         self.load((records, due), turn);
                     }
                     break;
+                }
+                Asked::Aside => {
+                    aside.push(waiting);
+                    let part = self.batch.members.len().checked_div(ASIDE_PART);
+                    if part.unwrap_or_default().saturating_add(ASIDE_MORE) < aside.len() {
+                        self.apart = false;
+                        self.put_back(std::mem::take(&mut aside));
+                    }
                 }
                 Asked::Broken(error) => self.tell(&waiting, Err(error), turn.desk),
                 Asked::Answer(prepared) if self.may_tell(&prepared, turn.rules) => {
@@ -340,7 +354,17 @@ impl Lane {
             }
         }
         if !self.flights.is_empty() && !self.batch.is_empty() {
-            self.apart = self.batch.rests_on.is_empty();
+            let resting = self.batch.resting.saturating_mul(ASIDE_PART);
+            self.apart = resting <= self.batch.members.len();
+        }
+        self.put_back(aside);
+    }
+
+    /// Puts commands back at the front of the queue, in their order.
+    pub(super) fn put_back(&mut self, commands: Vec<Waiting>) {
+        self.reading = self.reading.map(|asked| asked.saturating_add(commands.len()));
+        for waiting in commands.into_iter().rev() {
+            self.queue.push_front(waiting);
         }
     }
 
@@ -379,7 +403,13 @@ impl Lane {
             }
         }
         let at = self.asked_at.unwrap_or(turn.now).max(waiting.not_before);
-        let decision = decide(&mut self.view, &waiting.request, at);
+        let beside = self.apart && !self.flights.is_empty() && self.batch.rests_on.is_empty();
+        let decision = if beside {
+            decide_beside(&mut self.view, &waiting.request, at)
+        } else {
+            Some(decide(&mut self.view, &waiting.request, at))
+        };
+        let Some(decision) = decision else { return Asked::Aside };
         let dry_run = if waiting.request.dry_run { DryRun::Yes } else { DryRun::No };
         prepare(decision, dry_run)
     }

@@ -84,7 +84,7 @@ fn decide_local(local: &mut View, request: &Request, now: Timestamp) -> Option<A
                     local.answer(due, Vec::new());
                 }
             }
-            Asked::Broken(_) => return None,
+            Asked::Broken(_) | Asked::Aside => return None,
             Asked::Answer(prepared) => {
                 local.settle(&prepared.touched.writes);
                 return Some(match prepared.outcome.ok()? {

@@ -562,6 +562,7 @@ fn the_same_inputs_give_the_same_outputs() {
 }
 
 mod ahead;
+mod aside;
 mod bounds;
 mod lost;
 mod memory;
