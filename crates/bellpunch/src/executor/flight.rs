@@ -18,8 +18,9 @@ use crate::{Error, ErrorKind};
 
 /// The longest pause between two attempts to send one commit.
 pub(super) const PAUSE_MAX: Span = Span::from_secs(1);
-/// Commits in a row, none of which met another, before this node gives way.
-const WINS_MAX: u32 = 16;
+/// Commits in a row, none of which met another, before this node gives way; twice as many each time
+/// that it still met nobody, until it would be too many for one that loses to each of them.
+const WINS_MIN: u32 = 16;
 /// The longest that a node gives way.
 const GIVE_WAY_MAX: Span = Span::from_millis(32);
 /// Commits in a row, none of which met another, before the next is decided while one is in flight:
@@ -87,6 +88,8 @@ pub(super) struct Company {
     lost_since: Option<Timestamp>,
     /// Commits in a row that met no other, since this node gave way.
     wins: u32,
+    /// How often it has given way in a row, and met nobody.
+    alone: u32,
     /// Commits that have to land before it is calm again.
     unrest: u32,
 }
@@ -95,6 +98,13 @@ impl Company {
     /// Whether nobody else has committed first of late.
     pub(super) const fn is_calm(&self) -> bool {
         self.unrest == 0
+    }
+
+    /// Commits before it gives way. Who loses to each of them is not `contended` before.
+    fn wins_max(&self, retries_max: u32) -> u32 {
+        let most = retries_max.saturating_sub(retries_max.div_ceil(4));
+        let doubled = WINS_MIN.saturating_mul(2_u32.saturating_pow(self.alone.min(16)));
+        doubled.min(most).max(WINS_MIN)
     }
 
     /// Nothing more is decided upon the commit in flight.
@@ -293,7 +303,7 @@ impl Lane {
     /// Lets other nodes come first. Who has just committed is the first to know the new versions,
     /// and would come first again and again: each time the others are half a round trip late. So
     /// who had to wait for its turn waits as long again, at most; and who met nobody for long lets
-    /// a round trip pass, for he would not know.
+    /// a round trip pass, for he would not know; ever more rarely, while nobody comes.
     fn give_way(&mut self, sent_at: Timestamp, turn: &mut Turn<'_>) {
         let since = |at: Timestamp| {
             let passed = turn.now.since(at).map_or(0, bellpunch_core::Duration::nanos);
@@ -302,9 +312,15 @@ impl Lane {
         let company = &mut self.company;
         company.wins = company.wins.saturating_add(1);
         let after = match company.lost_since.take() {
-            Some(lost) => jittered(since(lost), turn.desk.random()),
-            None if company.wins < WINS_MAX => return,
-            None => since(sent_at),
+            Some(lost) => {
+                company.alone = 0;
+                jittered(since(lost), turn.desk.random())
+            }
+            None if company.wins < company.wins_max(turn.rules.config.retries_max) => return,
+            None => {
+                company.alone = company.alone.saturating_add(1);
+                since(sent_at)
+            }
         };
         company.wins = 0;
         if !after.is_zero() {

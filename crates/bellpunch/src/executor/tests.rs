@@ -388,27 +388,56 @@ fn who_wins_after_a_conflict_gives_way_for_as_long_as_it_waited_at_most() {
     bench.commit();
 }
 
-#[test]
-fn who_meets_nobody_lets_a_round_trip_pass_now_and_then() {
-    for (sharing, pauses) in [(Sharing::Shared, 2), (Sharing::Exclusive, 0)] {
-        let mut bench = Bench::with(sharing, EngineConfig::default());
-        let mut paused = 0;
-        for round in 0..32 {
-            bench.take(0);
-            if round == 0 {
-                bench.answer_read(None);
-            }
-            let (op, _) = bench.commit();
-            bench.now += 2;
-            bench.end(op, committed());
-            if let [Output::Wake { op, after }] = bench.poll().as_slice() {
-                assert_eq!(after.as_millis(), 2, "a round trip");
-                bench.handle(Input::Woke { op: *op });
-                paused += 1;
-            }
+/// After which of so many commits in a row the node gives way.
+fn gives_way_after(bench: &mut Bench, commits: u32) -> Vec<u32> {
+    let mut after_which = Vec::new();
+    for round in 1..=commits {
+        bench.take(0);
+        let (op, _) = bench.commit();
+        bench.now += 2;
+        bench.end(op, committed());
+        if let [Output::Wake { op, after }] = bench.poll().as_slice() {
+            assert_eq!(after.as_millis(), 2, "a round trip");
+            bench.handle(Input::Woke { op: *op });
+            after_which.push(round);
         }
-        assert_eq!(paused, pauses, "{sharing:?}");
     }
+    after_which
+}
+
+#[test]
+fn who_meets_nobody_lets_a_round_trip_pass_ever_more_rarely() {
+    let few = EngineConfig { retries_max: 8, ..EngineConfig::default() };
+    let one = EngineConfig { retries_max: 31, ..EngineConfig::default() };
+    for (sharing, config, expected) in [
+        (Sharing::Shared, EngineConfig::default(), vec![15, 47, 95, 143, 191]),
+        (Sharing::Shared, one, vec![15, 38, 61, 84, 107, 130, 153, 176, 199]),
+        (Sharing::Shared, few, (0..12).map(|times| 15 + 16 * times).collect()),
+        (Sharing::Exclusive, EngineConfig::default(), vec![]),
+    ] {
+        let mut bench = Bench::with(sharing, config);
+        bench.take(0);
+        bench.answer_read(None);
+        let (op, _) = bench.commit();
+        bench.end(op, committed());
+        assert_eq!(gives_way_after(&mut bench, 200), expected, "{sharing:?}");
+    }
+}
+
+#[test]
+fn who_has_met_another_gives_way_as_often_as_at_first() {
+    let mut bench = Bench::loaded(Sharing::Shared, 0, None);
+    let (op, _) = bench.commit();
+    bench.end(op, committed());
+    assert_eq!(gives_way_after(&mut bench, 50), [15, 47]);
+    bench.take(0);
+    let (op, commit) = bench.commit();
+    bench.end(op, conflict(commit.preconditions[0].version.get() + 1, 0));
+    let (op, _) = bench.commit();
+    bench.now += 2;
+    bench.end(op, committed());
+    bench.wake();
+    assert_eq!(gives_way_after(&mut bench, 50), [16, 48]);
 }
 
 #[test]

@@ -63,6 +63,8 @@ struct Scene {
     jitter: u64,
     /// Microseconds that the row is locked for a commit.
     locked: u64,
+    /// Microseconds for which the first node is alone.
+    alone: u64,
     seed: u64,
 }
 
@@ -200,10 +202,11 @@ impl World {
             dry_run: false,
             journaling: bellpunch::Journaling::Off,
         };
-        self.sent.insert(caller, (node, self.now));
+        let after = if node == 0 { 0 } else { self.scene.alone.saturating_sub(self.now) };
+        self.sent.insert(caller, (node, self.now + after));
         let partition = Partition::new("p").expect("a name");
         let input = Input::Arrived { caller, partition, request: Box::new(request) };
-        self.later(0, Event::Told { node, input });
+        self.later(after, Event::Told { node, input });
     }
 
     /// The store takes its turn: compared and written at one instant, told half a trip later.
@@ -315,7 +318,7 @@ fn scenes() -> Vec<Scene> {
     for (round_trip, jitter, locked) in [(500, 0, 100), (2_000, 25, 1_000), (500, 5, 5_000)] {
         for callers in shapes {
             let callers = callers.to_vec();
-            scenes.push(Scene { callers, round_trip, jitter, locked, seed: 0x5eed });
+            scenes.push(Scene { callers, round_trip, jitter, locked, alone: 0, seed: 0x5eed });
         }
     }
     scenes
@@ -340,5 +343,18 @@ fn nodes_that_share_a_hot_record_share_it_fairly() {
         assert_eq!(measured.contended, 0, "{scene:?}");
         assert!(measured.wait(1_000) < 500_000, "{scene:?}: {} us", measured.wait(1_000));
         assert!(alone * 85 < measured.commits * 100, "{scene:?}: {} commits", measured.commits);
+    }
+}
+
+/// However long a node was alone, one that comes is let through before it has lost too often.
+#[test]
+fn who_comes_to_a_node_that_was_alone_for_long_is_let_through() {
+    for (callers, jitter) in [(vec![64, 1], 0), (vec![32, 32], 0), (vec![61, 1, 1, 1], 5)] {
+        let alone = RUN - RUN / 4;
+        let scene = Scene { callers, round_trip: 500, jitter, locked: 100, alone, seed: 0x5eed };
+        let measured = World::new(scene.clone()).run();
+        assert_eq!(measured.contended, 0, "{scene:?}");
+        assert!(measured.wait(1_000) < 100_000, "{scene:?}: {} us", measured.wait(1_000));
+        assert!(measured.by_node.iter().all(|commands| 50 < *commands), "{:?}", measured.by_node);
     }
 }
