@@ -375,13 +375,17 @@ impl<'v> Draft<'v> {
     }
 
     /// Sets the command aside if a record that it is about is on its way to the store; or if that
-    /// would overtake another that was set aside.
-    pub(crate) fn set_aside(&mut self) -> bool {
+    /// would overtake another that was set aside. It is going to write one more, besides what it wrote.
+    pub(crate) fn set_aside(&mut self, more: Option<&RecordKey>) -> bool {
+        let more = more.and_then(|key| self.view.find(&key.kind, &key.id));
+        let is_written = |touch: &Touch| {
+            if more == Some(touch.place) { IsWritten::Yes } else { touch.is_written() }
+        };
         let is_busy =
-            self.touched.iter().any(|touch| self.view.is_busy(touch.place, touch.is_written()));
+            self.touched.iter().any(|touch| self.view.is_busy(touch.place, is_written(touch)));
         if is_busy {
             for touch in &self.touched {
-                self.view.set_aside(touch.place, touch.is_written());
+                self.view.set_aside(touch.place, is_written(touch));
             }
         }
         is_busy

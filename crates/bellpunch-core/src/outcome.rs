@@ -251,13 +251,16 @@ pub fn decide(view: &mut View, request: &Request, now: Timestamp) -> Decision {
 /// assert!(matches!(decision, Some(Decision::Load { .. })));
 /// ```
 pub fn decide_beside(view: &mut View, request: &Request, now: Timestamp) -> Option<Decision> {
-    decide_unless(view, (request, now), |draft| draft.set_aside())
+    // Its outcome is written when it is accepted.
+    let key = request.key.as_ref().filter(|_| !request.dry_run);
+    let outcome = key.map(|(key, _)| OutcomeRecord::key(&outcome_id(key)));
+    decide_unless(view, (request, now), |draft| draft.set_aside(outcome.as_ref()))
 }
 
 fn decide_unless(
     view: &mut View,
     (request, mut now): (&Request, Timestamp),
-    set_aside: fn(&mut Draft<'_>) -> bool,
+    set_aside: impl Fn(&mut Draft<'_>) -> bool,
 ) -> Option<Decision> {
     loop {
         let mut draft = Draft::at(view, now);

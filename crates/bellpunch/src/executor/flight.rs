@@ -18,9 +18,14 @@ use crate::{Error, ErrorKind};
 
 /// The longest pause between two attempts to send one commit.
 pub(super) const PAUSE_MAX: Span = Span::from_secs(1);
-/// Commits in a row, none of which met another, before this node gives way; twice as many each time
-/// that it still met nobody, until it would be too many for one that loses to each of them.
+/// Commits in a row, none of which met another, before this node gives way.
 const WINS_MIN: u32 = 16;
+/// How many, if they are fast, and it has met nobody for long: a pause takes a tick of a timer at least.
+const WINS_MAX: u32 = 48;
+/// The least time between two pauses then.
+const GIVE_WAY_EVERY: Span = Span::from_millis(32);
+/// Who has met another within this time takes it that he is still there.
+const MET: Span = Span::from_secs(1);
 /// The longest that a node gives way.
 const GIVE_WAY_MAX: Span = Span::from_millis(32);
 /// Commits in a row, none of which met another, before the next is decided while one is in flight:
@@ -88,8 +93,10 @@ pub(super) struct Company {
     lost_since: Option<Timestamp>,
     /// Commits in a row that met no other, since this node gave way.
     wins: u32,
-    /// How often it has given way in a row, and met nobody.
-    alone: u32,
+    /// When it last gave way.
+    gave_way: Timestamp,
+    /// When it last lost to another.
+    met: Option<Timestamp>,
     /// Commits that have to land before it is calm again.
     unrest: u32,
 }
@@ -100,11 +107,17 @@ impl Company {
         self.unrest == 0
     }
 
-    /// Commits before it gives way. Who loses to each of them is not `contended` before.
-    fn wins_max(&self, retries_max: u32) -> u32 {
-        let most = retries_max.saturating_sub(retries_max.div_ceil(4));
-        let doubled = WINS_MIN.saturating_mul(2_u32.saturating_pow(self.alone.min(16)));
-        doubled.min(most).max(WINS_MIN)
+    /// Whether it has committed for long enough without a pause, as far as it knows alone. One of its
+    /// kind that loses to each commit is let through before it has lost `retries_max` times.
+    fn is_to_pause(&self, now: Timestamp, retries_max: u32) -> bool {
+        let most = retries_max.saturating_sub(retries_max.div_ceil(4)).min(WINS_MAX);
+        let is_over = |span: Span, since: Timestamp| {
+            let passed = now.since(since).map_or(0, bellpunch_core::Duration::nanos);
+            span <= Span::from_nanos(passed)
+        };
+        let is_alone = self.met.is_none_or(|met| is_over(MET, met));
+        let is_early = is_alone && self.wins < most && !is_over(GIVE_WAY_EVERY, self.gave_way);
+        WINS_MIN <= self.wins && !is_early
     }
 
     /// Nothing more is decided upon the commit in flight.
@@ -229,6 +242,7 @@ impl Lane {
         }
         self.view.land(batch.number());
         self.company.unrest = self.company.unrest.saturating_sub(1);
+        self.decide_aside(turn);
         let commands = u64::try_from(batch.members.len()).unwrap_or(u64::MAX);
         let told = &mut turn.desk.stats.commands_committed;
         *told = told.saturating_add(commands);
@@ -296,6 +310,7 @@ impl Lane {
         // Decided again at once: who pauses now loses again, to those who do not. It is the winner
         // who gives way.
         let waits = !self.queue.is_empty();
+        self.company.met = Some(turn.now);
         let lost_since = self.company.lost_since.or(Some(turn.now));
         self.company.lost_since = lost_since.filter(|_| waits);
     }
@@ -303,7 +318,7 @@ impl Lane {
     /// Lets other nodes come first. Who has just committed is the first to know the new versions,
     /// and would come first again and again: each time the others are half a round trip late. So
     /// who had to wait for its turn waits as long again, at most; and who met nobody for long lets
-    /// a round trip pass, for he would not know; ever more rarely, while nobody comes.
+    /// a round trip pass, for he would not know.
     fn give_way(&mut self, sent_at: Timestamp, turn: &mut Turn<'_>) {
         let since = |at: Timestamp| {
             let passed = turn.now.since(at).map_or(0, bellpunch_core::Duration::nanos);
@@ -312,17 +327,11 @@ impl Lane {
         let company = &mut self.company;
         company.wins = company.wins.saturating_add(1);
         let after = match company.lost_since.take() {
-            Some(lost) => {
-                company.alone = 0;
-                jittered(since(lost), turn.desk.random())
-            }
-            None if company.wins < company.wins_max(turn.rules.config.retries_max) => return,
-            None => {
-                company.alone = company.alone.saturating_add(1);
-                since(sent_at)
-            }
+            Some(lost) => jittered(since(lost), turn.desk.random()),
+            None if !company.is_to_pause(turn.now, turn.rules.config.retries_max) => return,
+            None => since(sent_at),
         };
-        company.wins = 0;
+        (company.wins, company.gave_way) = (0, turn.now);
         if !after.is_zero() {
             let op = turn.desk.op(&self.partition);
             turn.desk.outputs.push_back(Output::Wake { op, after });

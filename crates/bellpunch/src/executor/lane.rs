@@ -26,9 +26,13 @@ use crate::{AnyOutcome, Error, ErrorKind, Refusal};
 const SAME_KEY_MAX: u32 = 17;
 /// Batches of a partition that are in flight at once.
 const FLIGHTS_MAX: usize = 2;
-/// Of the commands that are decided beside a flight one of so many may be set aside, and these more.
+/// As many commands may be set aside as make one of so many of those that are decided or in flight, and
+/// these more.
 const ASIDE_PART: usize = 4;
 const ASIDE_MORE: usize = 4;
+/// Of the last batch at most one command of so many rested on a flight: then they are about different
+/// records.
+const APART_PART: usize = 8;
 /// How long commands wait behind a commit whose reply was lost. Then they do what they are to do
 /// without the store; what was sent is still found out.
 pub(super) const DOUBT_MAX: Span = Span::from_millis(250);
@@ -41,6 +45,8 @@ pub(crate) struct Lane {
     /// Counters of rate limits that go on without the store; never committed.
     pub(super) local: View,
     pub(super) queue: VecDeque<Waiting>,
+    /// Commands that rest on a flight that others do not rest on. All flights go well.
+    aside: Vec<Waiting>,
     keys: BTreeMap<IdempotencyKey, u32>,
     /// Batches on their way.
     pub(super) flights: Vec<Flight>,
@@ -68,6 +74,7 @@ impl Lane {
             view: View::default(),
             local: View::default(),
             queue: VecDeque::new(),
+            aside: Vec::new(),
             keys: BTreeMap::new(),
             flights: Vec::new(),
             batch: Batch::default(),
@@ -117,8 +124,9 @@ impl Lane {
         request: Request,
         rules: &Rules,
     ) -> Result<(), Error> {
-        if rules.config.queue_max <= self.queue.len() {
-            let message = format!("{} commands wait for this partition", self.queue.len());
+        let waiting = self.queue.len().saturating_add(self.aside.len());
+        if rules.config.queue_max <= waiting {
+            let message = format!("{waiting} commands wait for this partition");
             return Err(Error::new(ErrorKind::Overloaded, message));
         }
         if let Some((key, _)) = &request.key {
@@ -178,12 +186,16 @@ impl Lane {
     /// Planted: nobody is answered.
     pub(crate) fn forget_queue(&mut self) {
         self.queue.clear();
+        self.aside.clear();
     }
 
     /// The caller's time is up: a command that no commit carries yet is taken back.
     pub(crate) fn gave_up(&mut self, caller: Caller, desk: &mut Desk) {
         if self.batch.members.iter().any(|member| member.waiting.caller == caller) {
             self.unwind();
+        }
+        if self.aside.iter().any(|waiting| waiting.caller == caller) {
+            self.recall();
         }
         if let Some(place) = self.queue.iter().position(|waiting| waiting.caller == caller) {
             let waiting = self.queue.remove(place).expect("the place was just found");
@@ -239,15 +251,20 @@ impl Lane {
     fn may_depart(&self, rules: &Rules) -> bool {
         let commands = |flight: &Flight| flight.batch.members.len();
         let in_flight: usize = self.flights.iter().map(commands).sum();
-        let rests_on = |flight: &Flight| self.batch.rests_on.contains(&flight.batch.number());
         let beside = || {
             self.flights.len() < FLIGHTS_MAX
                 && rules.records_min <= self.batch.records()
                 && in_flight <= self.batch.members.len().saturating_mul(2)
-                && !self.flights.iter().any(rests_on)
+                && !self.batch_rests()
                 && !self.view.purges()
         };
         !self.batch.is_empty() && self.rests.is_none() && (self.flights.is_empty() || beside())
+    }
+
+    /// Whether the batch rests on a flight.
+    fn batch_rests(&self) -> bool {
+        let rests_on = |flight: &Flight| self.batch.rests_on.contains(&flight.batch.number());
+        self.flights.iter().any(rests_on)
     }
 
     /// Sends what was decided, if it may be.
@@ -273,6 +290,7 @@ impl Lane {
 
     /// Takes back what was decided and not sent: it is decided again.
     pub(super) fn unwind(&mut self) {
+        self.recall();
         let batch = std::mem::take(&mut self.batch);
         self.view.discard(batch.touched());
         self.view.begin_batch();
@@ -308,12 +326,8 @@ impl Lane {
     /// Decides what waits, until something is missing. Beside a flight, the few that rest on it are set
     /// aside: for their sake all others would wait until it has landed.
     fn decide_on(&mut self, turn: &mut Turn<'_>) {
-        let commands_max =
-            turn.rules.config.batch_max.min(self.batch_max).min(self.share(turn.rules));
-        let records_max = turn.rules.records_max.div_ceil(2);
-        let mut aside = Vec::new();
-        self.view.begin_round();
-        while self.batch.members.len() < commands_max && self.batch.records() < records_max {
+        let commands_max = self.commands_max(turn.rules);
+        while self.has_room(commands_max, turn.rules) {
             let Some(waiting) = self.queue.pop_front() else { break };
             match self.ask(&waiting, turn) {
                 Asked::Load(records, due) => {
@@ -326,38 +340,80 @@ impl Lane {
                     }
                     break;
                 }
-                Asked::Aside => {
-                    aside.push(waiting);
-                    let part = self.batch.members.len().checked_div(ASIDE_PART);
-                    if part.unwrap_or_default().saturating_add(ASIDE_MORE) < aside.len() {
-                        self.apart = false;
-                        self.put_back(std::mem::take(&mut aside));
-                    }
-                }
+                Asked::Aside => self.set_aside(waiting),
                 Asked::Broken(error) => self.tell(&waiting, Err(error), turn.desk),
-                Asked::Answer(prepared) if self.may_tell(&prepared, turn.rules) => {
-                    self.tell(&waiting, prepared.outcome, turn.desk);
-                }
-                Asked::Answer(mut prepared) => {
-                    if prepared.is_denied() {
-                        prepared.repeats = stale_denials(&mut self.view, &waiting.request);
-                    }
-                    if self.may_repeat(&prepared, turn.now) {
-                        let [_, _, cache] = &mut turn.desk.stats.storeless;
-                        *cache = cache.saturating_add(1);
-                        self.tell(&waiting, prepared.told_from_memory(), turn.desk);
-                        continue;
-                    }
-                    let now = self.asked_at.unwrap_or(turn.now);
-                    self.batch.add(Member { waiting, prepared }, &mut self.view, now);
-                }
+                Asked::Answer(prepared) => self.keep((waiting, prepared), turn),
             }
         }
         if !self.flights.is_empty() && !self.batch.is_empty() {
-            let resting = self.batch.resting.saturating_mul(ASIDE_PART);
+            let resting = self.batch.resting.saturating_mul(APART_PART);
             self.apart = resting <= self.batch.members.len();
         }
+    }
+
+    /// Decides those that were set aside, now that a flight has landed. They come first, and wait for no
+    /// records that others miss.
+    pub(super) fn decide_aside(&mut self, turn: &mut Turn<'_>) {
+        self.view.begin_round();
+        let commands_max = self.commands_max(turn.rules);
+        let mut waiting = std::mem::take(&mut self.aside).into_iter();
+        while let Some(next) = waiting.next() {
+            let has_room = self.has_room(commands_max, turn.rules);
+            match has_room.then(|| self.ask(&next, turn)) {
+                None | Some(Asked::Load(..)) => {
+                    let rest = std::iter::once(next).chain(waiting);
+                    return self.put_back(rest.collect());
+                }
+                Some(Asked::Aside) => self.aside.push(next),
+                Some(Asked::Broken(error)) => self.tell(&next, Err(error), turn.desk),
+                Some(Asked::Answer(prepared)) => self.keep((next, prepared), turn),
+            }
+        }
+    }
+
+    /// Tells an answer, if that may be, or has the batch carry it.
+    fn keep(&mut self, (waiting, mut prepared): (Waiting, Prepared), turn: &mut Turn<'_>) {
+        if self.may_tell(&prepared, turn.rules) {
+            return self.tell(&waiting, prepared.outcome, turn.desk);
+        }
+        if prepared.is_denied() {
+            prepared.repeats = stale_denials(&mut self.view, &waiting.request);
+        }
+        if self.may_repeat(&prepared, turn.now) {
+            let [_, _, cache] = &mut turn.desk.stats.storeless;
+            *cache = cache.saturating_add(1);
+            return self.tell(&waiting, prepared.told_from_memory(), turn.desk);
+        }
+        let now = self.asked_at.unwrap_or(turn.now);
+        self.batch.add(Member { waiting, prepared }, &mut self.view, now);
+    }
+
+    /// Sets a command aside until a flight has landed; if they are too many, all wait for it together.
+    fn set_aside(&mut self, waiting: Waiting) {
+        self.aside.push(waiting);
+        let in_flight = self.flights.iter().map(|flight| flight.batch.members.len());
+        let others = in_flight.fold(self.batch.members.len(), usize::saturating_add);
+        let part = others.checked_div(ASIDE_PART).unwrap_or_default();
+        if part.saturating_add(ASIDE_MORE) < self.aside.len() {
+            self.apart = false;
+            self.recall();
+        }
+    }
+
+    /// Puts those that were set aside back at the front of the queue.
+    fn recall(&mut self) {
+        self.view.begin_round();
+        let aside = std::mem::take(&mut self.aside);
         self.put_back(aside);
+    }
+
+    fn commands_max(&self, rules: &Rules) -> usize {
+        rules.config.batch_max.min(self.batch_max).min(self.share(rules))
+    }
+
+    fn has_room(&self, commands_max: usize, rules: &Rules) -> bool {
+        let records_max = rules.records_max.div_ceil(2);
+        self.batch.members.len() < commands_max && self.batch.records() < records_max
     }
 
     /// Puts commands back at the front of the queue, in their order.
@@ -373,7 +429,8 @@ impl Lane {
     /// decided, and the engine while it works. If they are about different records half of them go
     /// first, and the others beside them.
     fn share(&self, rules: &Rules) -> usize {
-        let all = self.queue.len().saturating_add(self.batch.members.len());
+        let waiting = self.queue.len().saturating_add(self.aside.len());
+        let all = waiting.saturating_add(self.batch.members.len());
         let worth = rules.records_min.saturating_mul(2) <= all;
         let halve = self.apart && self.flights.is_empty() && worth;
         if halve { all.div_ceil(2) } else { usize::MAX }
@@ -403,7 +460,7 @@ impl Lane {
             }
         }
         let at = self.asked_at.unwrap_or(turn.now).max(waiting.not_before);
-        let beside = self.apart && !self.flights.is_empty() && self.batch.rests_on.is_empty();
+        let beside = self.apart && !self.flights.is_empty() && !self.batch_rests();
         let decision = if beside {
             decide_beside(&mut self.view, &waiting.request, at)
         } else {

@@ -85,6 +85,8 @@ impl Command for Sweep {
 struct Bench {
     executor: Executor,
     now: u64,
+    /// Beyond `now`, which is in milliseconds.
+    micros: u64,
     callers: u64,
     replies: Vec<(u64, String)>,
 }
@@ -123,11 +125,12 @@ impl Bench {
 
     fn on(properties: &Properties, config: EngineConfig) -> Self {
         let executor = Executor::new(config, properties, 7);
-        Self { executor, now: 0, callers: 0, replies: Vec::new() }
+        Self { executor, now: 0, micros: 0, callers: 0, replies: Vec::new() }
     }
 
     fn handle(&mut self, input: Input) {
-        self.executor.handle(input, at(self.now));
+        let nanos = u128::from(self.now * 1_000 + self.micros) * 1_000;
+        self.executor.handle(input, Timestamp::from_nanos(nanos).unwrap());
     }
 
     fn request(&mut self, request: Request) -> u64 {
@@ -388,16 +391,16 @@ fn who_wins_after_a_conflict_gives_way_for_as_long_as_it_waited_at_most() {
     bench.commit();
 }
 
-/// After which of so many commits in a row the node gives way.
-fn gives_way_after(bench: &mut Bench, commits: u32) -> Vec<u32> {
+/// After which of so many commits in a row the node gives way, if each takes so many microseconds.
+fn gives_way_after(bench: &mut Bench, (commits, micros): (u32, u64)) -> Vec<u32> {
     let mut after_which = Vec::new();
     for round in 1..=commits {
         bench.take(0);
         let (op, _) = bench.commit();
-        bench.now += 2;
+        bench.micros += micros;
         bench.end(op, committed());
         if let [Output::Wake { op, after }] = bench.poll().as_slice() {
-            assert_eq!(after.as_millis(), 2, "a round trip");
+            assert_eq!(after.as_micros(), u128::from(micros), "a round trip");
             bench.handle(Input::Woke { op: *op });
             after_which.push(round);
         }
@@ -406,38 +409,50 @@ fn gives_way_after(bench: &mut Bench, commits: u32) -> Vec<u32> {
 }
 
 #[test]
-fn who_meets_nobody_lets_a_round_trip_pass_ever_more_rarely() {
-    let few = EngineConfig { retries_max: 8, ..EngineConfig::default() };
-    let one = EngineConfig { retries_max: 31, ..EngineConfig::default() };
-    for (sharing, config, expected) in [
-        (Sharing::Shared, EngineConfig::default(), vec![15, 47, 95, 143, 191]),
-        (Sharing::Shared, one, vec![15, 38, 61, 84, 107, 130, 153, 176, 199]),
-        (Sharing::Shared, few, (0..12).map(|times| 15 + 16 * times).collect()),
-        (Sharing::Exclusive, EngineConfig::default(), vec![]),
+fn who_meets_nobody_lets_a_round_trip_pass_now_and_then() {
+    let config = |retries_max| EngineConfig { retries_max, ..EngineConfig::default() };
+    let every = |step: usize| (0..200_u32).skip(step).step_by(step).collect::<Vec<_>>();
+    for (sharing, retries_max, micros, expected) in [
+        // Every 32 ms,
+        (Sharing::Shared, 64, 1_000, every(32)),
+        // but after 16 commits at the earliest,
+        (Sharing::Shared, 64, 2_000, every(16)),
+        (Sharing::Shared, 64, 9_000, every(16)),
+        (Sharing::Shared, 8, 400, every(16)),
+        // and before one that loses to each of them is told to be contended.
+        (Sharing::Shared, 64, 400, every(48)),
+        (Sharing::Shared, 31, 400, every(23)),
+        (Sharing::Shared, u32::MAX, 400, every(48)),
+        (Sharing::Exclusive, 64, 2_000, vec![]),
     ] {
-        let mut bench = Bench::with(sharing, config);
+        let mut bench = Bench::with(sharing, config(retries_max));
         bench.take(0);
         bench.answer_read(None);
         let (op, _) = bench.commit();
         bench.end(op, committed());
-        assert_eq!(gives_way_after(&mut bench, 200), expected, "{sharing:?}");
+        bench.now = 1_000;
+        assert_eq!(
+            gives_way_after(&mut bench, (15, micros)).len(),
+            usize::from(sharing == Sharing::Shared)
+        );
+        let after_which = gives_way_after(&mut bench, (199, micros));
+        assert_eq!(after_which, expected, "{sharing:?}, retries {retries_max}, {micros} us");
     }
 }
 
 #[test]
-fn who_has_met_another_gives_way_as_often_as_at_first() {
+fn who_has_met_another_takes_it_for_a_second_that_he_is_still_there() {
     let mut bench = Bench::loaded(Sharing::Shared, 0, None);
-    let (op, _) = bench.commit();
-    bench.end(op, committed());
-    assert_eq!(gives_way_after(&mut bench, 50), [15, 47]);
-    bench.take(0);
     let (op, commit) = bench.commit();
+    bench.now = 1_000;
     bench.end(op, conflict(commit.preconditions[0].version.get() + 1, 0));
     let (op, _) = bench.commit();
-    bench.now += 2;
+    bench.now += 1;
     bench.end(op, committed());
     bench.wake();
-    assert_eq!(gives_way_after(&mut bench, 50), [16, 48]);
+    assert_eq!(gives_way_after(&mut bench, (48, 400)), [16, 32, 48]);
+    bench.now = 2_000;
+    assert_eq!(gives_way_after(&mut bench, (112, 400)), [16, 64, 112]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is set aside while a commit is in flight, played by hand.
 
 use bellpunch_core::AnyCommand;
+use bellpunch_store::WriteValue;
 
 use super::ahead::{two_counters, written};
 use super::*;
@@ -44,6 +45,15 @@ impl Bench {
         self.end(op, committed());
     }
 
+    /// Answers a read, if there is one: what is asked for is absent.
+    fn poll_reads(&mut self) {
+        for output in self.poll() {
+            let Output::Read { op, records, .. } = output else { panic!("{output:?}") };
+            let records = records.into_iter().map(|key| (key, Versioned::default())).collect();
+            self.handle(Input::Read { op, result: Ok(ReadResult { records, due: Vec::new() }) });
+        }
+    }
+
     /// Lands all that is sent, until nothing is left to do.
     fn land_all(&mut self) {
         loop {
@@ -62,7 +72,11 @@ impl Bench {
 /// A bench that knows the counters `c` to `f`, all at version 1, with a commit in flight that writes
 /// `c`, and beside which the last batch did not rest on what was in flight.
 fn beside_a_flight() -> (Bench, Op) {
-    let mut bench = Bench::new(Sharing::Shared);
+    beside_a_flight_with(EngineConfig::default())
+}
+
+fn beside_a_flight_with(config: EngineConfig) -> (Bench, Op) {
+    let mut bench = Bench::with(Sharing::Shared, config);
     for writes in [&["c"], &["d"], &["e"], &["f"]] {
         bench.alone(&[], writes);
     }
@@ -85,14 +99,18 @@ fn who_rests_on_a_flight_goes_after_it_and_first_of_all() {
     let (second, commit) = bench.commit();
     assert_eq!(written(&commit), ["d"]);
     let late = bench.touch(&[], &["c"]);
+    assert!(bench.poll().is_empty());
     bench.end(first, committed());
     let (third, commit) = bench.commit();
     assert_eq!((written(&commit), commit.preconditions[0].version), (vec!["c"], Version::new(3)));
+    assert_eq!(commit.writes[0].version, Version::new(5), "both that were set aside");
     bench.end(third, committed());
     bench.end(second, committed());
-    let (_, told): (Vec<_>, Vec<_>) = bench.replies().into_iter().skip(1).unzip();
-    assert_eq!(told, ["4 version 4", "5 version 5", "3 version 3"]);
-    assert!(resting < other && other < late);
+    let mut told = bench.replies();
+    told.sort();
+    let (callers, told): (Vec<_>, Vec<_>) = told.into_iter().skip(1).unzip();
+    assert_eq!(told, ["4 version 4", "3 version 3", "5 version 5"]);
+    assert_eq!(callers, [resting, other, late]);
 }
 
 #[test]
@@ -159,19 +177,17 @@ fn where_many_rest_on_a_flight_all_wait_for_it_in_their_order() {
 
 #[test]
 fn nobody_is_set_aside_from_a_batch_that_waits_anyway() {
-    let (mut bench, first) = beside_a_flight();
-    for _ in 0..5 {
-        bench.touch(&[], &["c"]);
+    let (mut bench, first) = two_counters(Sharing::Shared);
+    bench.take_from("c", 0);
+    for _ in 0..7 {
+        bench.take_from("d", 0);
     }
-    for _ in 0..16 {
-        bench.touch(&[], &["d"]);
-    }
-    assert!(bench.poll().is_empty(), "five of the first five are too many");
-    bench.touch(&[], &["c"]);
-    assert!(bench.poll().is_empty());
+    assert!(bench.poll().is_empty(), "it is not known yet that they are about different records");
+    bench.take_from("c", 0);
+    assert!(bench.poll().is_empty(), "it is known now, but the batch rests on the flight");
     bench.end(first, committed());
     let (_, commit) = bench.commit();
-    assert_eq!((written(&commit), commit.writes[0].version), (vec!["c", "d"], Version::new(9)));
+    assert_eq!((written(&commit), commit.writes[0].version), (vec!["c", "d"], Version::new(4)));
 }
 
 #[test]
@@ -186,7 +202,7 @@ fn who_was_set_aside_may_give_up() {
 }
 
 #[test]
-fn what_is_read_meanwhile_is_for_those_behind_who_was_set_aside() {
+fn who_was_set_aside_waits_for_no_records_that_others_miss() {
     let (mut bench, first) = two_counters(Sharing::Shared);
     bench.take_from("d", 1);
     let (second, _) = bench.commit();
@@ -194,10 +210,128 @@ fn what_is_read_meanwhile_is_for_those_behind_who_was_set_aside() {
     let reader = bench.take_from("e", 1);
     let [Output::Read { op: read, .. }] = bench.poll()[..] else { panic!("it is read") };
     bench.end(second, committed());
+    assert!(bench.poll().is_empty(), "it rests on the other flight");
     bench.end(first, committed());
-    bench.replies();
+    let (third, commit) = bench.commit();
+    assert_eq!(written(&commit), ["c"]);
+    bench.end(third, committed());
+    assert_eq!(bench.replies().last(), Some(&(aside, "2 version 3".to_owned())));
     let away = Failure::new(FailureKind::Unavailable, "away");
     bench.handle(Input::Read { op: read, result: Err(away) });
-    let unavailable = |caller| (caller, "store_unavailable".to_owned());
-    assert_eq!(bench.replies(), [unavailable(aside), unavailable(reader)]);
+    assert_eq!(bench.replies(), [(reader, "store_unavailable".to_owned())]);
+}
+
+#[test]
+fn who_was_set_aside_goes_with_the_batch_that_is_ready() {
+    let (mut bench, first) = beside_a_flight();
+    bench.touch(&[], &["d"]);
+    let (second, _) = bench.commit();
+    bench.touch(&[], &["c"]);
+    bench.touch(&[], &["e"]);
+    assert!(bench.poll().is_empty(), "two are in flight");
+    bench.end(first, committed());
+    let at_once: Vec<_> = std::iter::from_fn(|| bench.executor.poll_undecided()).collect();
+    let [Output::Reply { .. }, Output::Commit { op, commit }] = at_once.as_slice() else {
+        panic!("{at_once:?}");
+    };
+    assert_eq!(written(commit), ["c", "e"]);
+    bench.end(*op, committed());
+    bench.end(second, committed());
+    assert_eq!(bench.replies().len(), 3);
+}
+
+#[test]
+fn more_may_be_set_aside_where_many_are_in_flight() {
+    let (mut bench, first) = beside_a_flight();
+    bench.end(first, committed());
+    for name in ["c", "d"] {
+        for _ in 0..20 {
+            bench.take_from(name, 0);
+        }
+    }
+    let outputs = bench.poll();
+    let [Output::Commit { op: first, .. }, Output::Commit { op: second, .. }] = outputs[..] else {
+        panic!("half of them go beside the others: {outputs:?}");
+    };
+    for name in ["c", "c", "c", "c", "c", "c", "e", "f"] {
+        bench.take_from(name, 0);
+    }
+    assert!(bench.poll().is_empty(), "two are in flight");
+    bench.end(second, committed());
+    for _ in 0..10 {
+        bench.take_from("d", 0);
+    }
+    let (second, commit) = bench.commit();
+    assert_eq!(written(&commit), ["d", "e", "f"], "six are few beside forty");
+    for _ in 0..5 {
+        bench.take_from("d", 0);
+    }
+    assert!(bench.poll().is_empty(), "eleven are few beside thirty-two");
+    bench.end(second, committed());
+    assert!(bench.poll().is_empty(), "five would be a small batch beside twenty");
+    bench.end(first, committed());
+    let (last, commit) = bench.commit();
+    assert_eq!(written(&commit), ["c", "d"]);
+    bench.end(last, committed());
+    bench.land_all();
+    assert_eq!(bench.replies().len(), 1 + 40 + 8 + 10 + 5);
+}
+
+#[test]
+fn a_flight_that_does_not_land_brings_back_who_was_set_aside() {
+    for result in [conflict(9, 0), CommitResult::Unknown] {
+        let unknown = matches!(result, CommitResult::Unknown);
+        let (mut bench, first) = beside_a_flight();
+        let aside = bench.touch(&[], &["c"]);
+        assert!(bench.poll().is_empty());
+        bench.end(first, result);
+        if unknown {
+            bench.wake();
+            bench.now = 250;
+            bench.touch(&[], &["e"]);
+            assert_eq!(bench.replies()[0], (aside, "store_unavailable".to_owned()));
+        } else {
+            assert_eq!(written(&bench.commit().1), ["c"]);
+        }
+    }
+}
+
+#[test]
+fn one_key_keeps_its_order_though_one_request_is_set_aside() {
+    let (mut bench, first) = beside_a_flight();
+    let key = || (IdempotencyKey::new("k").unwrap(), Fingerprint::new([1; 32]));
+    let other = || (IdempotencyKey::new("k").unwrap(), Fingerprint::new([2; 32]));
+    for (writes, key) in [(&["c"], key()), (&["d"], other())] {
+        let commands: Vec<Arc<dyn AnyCommand>> = vec![Arc::new(Touch { reads: &[], writes })];
+        let request = Request { commands, key: Some(key), ..request(0, None) };
+        bench.request(request);
+        bench.poll_reads();
+    }
+    assert!(bench.poll().is_empty(), "the second waits for the first");
+    bench.end(first, committed());
+    let (op, commit) = bench.commit();
+    let outcome = commit.writes.iter().find(|write| write.key.kind.name() == "outcomes").unwrap();
+    assert_eq!(written(&commit), ["c", "k"]);
+    bench.end(op, committed());
+    let [Output::Read { op, .. }] = bench.poll()[..] else { panic!("it looks for the outcome") };
+    let WriteValue::Put(value) = &outcome.value else { panic!("{outcome:?}") };
+    let (version, at, value) = (outcome.version, outcome.at, Some(Arc::clone(value)));
+    let found = Versioned { version, at, value, ..Versioned::default() };
+    let records = vec![(outcome.key.clone(), found)];
+    bench.handle(Input::Read { op, result: Ok(ReadResult { records, due: Vec::new() }) });
+    bench.land_all();
+    let told: Vec<_> = bench.replies().into_iter().map(|(_, told)| told).skip(1).collect();
+    assert!(told[0].starts_with("4 version"), "{told:?}");
+    assert!(told[1].starts_with("idempotency_key_reused"), "{told:?}");
+}
+
+#[test]
+fn those_set_aside_count_for_the_bound_of_the_queue() {
+    let config = EngineConfig { queue_max: 2, ..EngineConfig::default() };
+    let (mut bench, _) = beside_a_flight_with(config);
+    bench.touch(&[], &["c"]);
+    bench.touch(&[], &["c"]);
+    assert!(bench.poll().is_empty());
+    let third = bench.touch(&[], &["c"]);
+    assert_eq!(bench.replies(), [(third, "overloaded".to_owned())]);
 }
