@@ -234,21 +234,37 @@ pub fn decide(view: &mut View, request: &Request, now: Timestamp) -> Decision {
 /// [round](View::begin_round) that writes what it reads or reads what it writes: none overtakes it.
 ///
 /// ```
-/// # use bellpunch_core::{Decision, Request, Timestamp, View, command, decide, decide_beside};
-/// # use bellpunch_core::{Duration, Journaling, Loaded};
-/// # let read = |id: &str| Request {
-/// #     commands: vec![(command("quotas.read").unwrap().parse)(serde_json::json!({ "id": id })).unwrap()],
+/// # use bellpunch_core::{Decision, Duration, Journaling, Loaded, Request, Timestamp, View};
+/// # use bellpunch_core::{command, decide, decide_beside};
+/// # use serde_json::json;
+/// # let request = |name: &str, content| Request {
+/// #     commands: vec![(command(name).unwrap().parse)(content).unwrap()],
 /// #     entropy: vec![0],
 /// #     key: None,
 /// #     keep: Duration::from_days(7),
 /// #     dry_run: false,
 /// #     journaling: Journaling::Begun,
 /// # };
+/// # let now = Timestamp::EPOCH;
+/// let create = request("quotas.create", json!({ "id": "q1", "limit": 10 }));
+/// let read = request("quotas.read", json!({ "id": "q1" }));
 /// let mut view = View::default();
-/// view.begin_round();
-/// // Nothing is on its way; the record is missing.
-/// let decision = decide_beside(&mut view, &read("q1"), Timestamp::EPOCH);
-/// assert!(matches!(decision, Some(Decision::Load { .. })));
+/// let touched = loop {
+///     match decide(&mut view, &create, now) {
+///         // None of them was ever there.
+///         Decision::Load { records, .. } => {
+///             records.into_iter().for_each(|key| view.load(key, Loaded::default()));
+///         }
+///         Decision::Accepted { touched, .. } => break touched,
+///         other => panic!("{other:?}"),
+///     }
+/// };
+/// let batch = view.begin_batch();
+/// view.send(batch, &touched.writes);
+///
+/// assert!(decide_beside(&mut view, &read, now).is_none());
+/// view.land(batch);
+/// assert!(matches!(decide_beside(&mut view, &read, now), Some(Decision::Accepted { .. })));
 /// ```
 pub fn decide_beside(view: &mut View, request: &Request, now: Timestamp) -> Option<Decision> {
     // Its outcome is written when it is accepted.

@@ -3,8 +3,9 @@
 //! Invariant: while batches are in [flight](super::flight) the next one is decided as if they had
 //! landed, and what is missing for it is read. It departs when none is in flight that it rests on:
 //! no commit is sent upon one that may fail. So the engine and the store work at once, and where
-//! commands are about different records, so do two calls of the store. What the next batch wrote is
-//! pending in the view exactly while that batch exists.
+//! commands are about different records, so do two calls of the store; the few that rest on a flight
+//! are set aside until it lands. What the next batch wrote is pending in the view exactly while that
+//! batch exists.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration as Span;
