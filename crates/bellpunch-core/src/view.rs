@@ -190,7 +190,7 @@ pub struct View {
     /// The last draft and the last batch.
     drafts: u64,
     batches: u64,
-    /// The round in which commands are set aside; 0: none yet.
+    /// The rounds that have ended in which commands were set aside.
     rounds: u64,
     clock_steps: u64,
 }
@@ -366,18 +366,23 @@ impl View {
         self.rounds = self.rounds.wrapping_add(1);
     }
 
+    /// The number of this round. No record has 0 but one that nothing was set aside for.
+    const fn round(&self) -> u64 {
+        self.rounds.wrapping_add(1)
+    }
+
     /// Whether a command has to wait that reads a record, or writes it: it is on its way to the store,
     /// or one was set aside in this round that writes it, or reads what this one would write.
     pub(crate) fn is_busy(&self, place: Place, here: IsWritten) -> bool {
         let slot = self.slot(place);
         let (round, aside) = slot.aside;
         let written = [here, aside].contains(&IsWritten::Yes);
-        slot.sent != 0 || (round == self.rounds && round != 0 && written)
+        slot.sent != 0 || (round == self.round() && written)
     }
 
     /// A command that reads the record, or writes it, is set aside in this round.
     pub(crate) fn set_aside(&mut self, place: Place, here: IsWritten) {
-        let now = self.rounds;
+        let now = self.round();
         let (round, aside) = &mut self.slot_mut(place).aside;
         if *round != now || here == IsWritten::Yes {
             (*round, *aside) = (now, here);

@@ -132,6 +132,30 @@ fn none_overtakes_who_was_set_aside() {
 }
 
 #[test]
+fn none_overtakes_who_was_set_aside_before_anything_has_landed() {
+    let mut bench = Bench::new(Sharing::Shared);
+    bench.touch(&[], &["c"]);
+    bench.answer_read(None);
+    let (first, _) = bench.commit();
+    bench.touch(&[], &["d"]);
+    bench.answer_read(None);
+    let (second, _) = bench.commit();
+    bench.touch(&["f"], &["d"]);
+    bench.answer_read(None);
+    assert!(bench.poll().is_empty(), "it is set aside");
+    bench.touch(&[], &["f"]);
+    assert!(bench.poll().is_empty(), "it would write what the other one reads");
+    bench.end(first, committed());
+    assert!(bench.poll().is_empty(), "nor does it depart before");
+    bench.end(second, committed());
+    bench.land_all();
+    let mut told = bench.replies();
+    told.sort();
+    let (_, told): (Vec<_>, Vec<_>) = told.into_iter().unzip();
+    assert_eq!(told, ["1 version 1", "1 version 1", "2 version 2", "1 version 1"]);
+}
+
+#[test]
 fn who_reads_what_one_set_aside_reads_need_not_wait() {
     let (mut bench, _) = beside_a_flight();
     bench.touch(&["f"], &["c"]);
