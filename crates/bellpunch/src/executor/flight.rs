@@ -108,7 +108,8 @@ impl Company {
     }
 
     /// Whether it has committed for long enough without a pause, as far as it knows alone. One of its
-    /// kind that loses to each commit is let through before it has lost `retries_max` times.
+    /// kind that loses to each commit is let through before it has lost `retries_max` times, if those
+    /// are more than [`WINS_MIN`].
     fn is_to_pause(&self, now: Timestamp, retries_max: u32) -> bool {
         let most = retries_max.saturating_sub(retries_max.div_ceil(4)).min(WINS_MAX);
         let is_over = |span: Span, since: Timestamp| {
