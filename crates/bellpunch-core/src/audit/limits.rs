@@ -18,8 +18,9 @@ pub(super) fn check(book: &mut Book) {
 
 fn quota(book: &Book, quota: &Stored) -> Option<Vec<Finding>> {
     let used = quota.number("used")?;
-    let totals = quota.record.get("totals")?;
-    let total = |name| number(totals.get(name)?);
+    let totals = quota.record.get("totals");
+    // What is 0 is not stored.
+    let total = |name| totals.and_then(|totals| totals.get(name)).map_or(Some(0), number);
     let (opening, forgiven) = (total("opening")?, total("forgiven")?);
     let taken = opening.checked_add(total("charged")?)?;
     let given = total("refunded")?.checked_add(forgiven)?;

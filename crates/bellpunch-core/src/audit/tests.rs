@@ -63,6 +63,13 @@ fn of_limits() -> Vec<Stored> {
             "totals": totals, "holds": [{"id": "h", "units": 2, "expires_at": at(40)},
             {"id": "over", "units": 9, "expires_at": at(30)}]}),
         ),
+        stored("quotas", "new", json!({"limit": 7, "used": 0, "charges": "none"})),
+        stored(
+            "quotas",
+            "few",
+            json!({"limit": 7, "used": 3, "charges": "none",
+            "totals": {"charged": "3", "pruned": "3"}}),
+        ),
         stored("charges", "c1", json!({"items": [refunded], "at": at(1)})),
         stored("charges", "c2", json!({"items": [item(1)], "at": at(2), "hold": "g"})),
         stored(
@@ -143,6 +150,8 @@ fn changed(id: &str, pointer: &str, value: Value) -> Vec<&'static str> {
 fn finds_each_thing_that_does_not_agree() {
     for (id, pointer, value, check) in [
         ("quotas/q", "/used", json!(6), "usage_matches_totals"),
+        ("quotas/new", "/used", json!(1), "usage_matches_totals"),
+        ("quotas/few", "/totals/charged", json!("4"), "usage_matches_totals"),
         ("quotas/q", "/totals/pruned", json!("5"), "usage_matches_charges"),
         ("charges/c1", "/items/0/units", json!(5), "usage_matches_charges"),
         ("charges/c1", "/items/0/refunded/0", json!(1), "usage_matches_charges"),

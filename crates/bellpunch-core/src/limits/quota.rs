@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::epoch::Epoch;
 use super::open_holds::OpenHolds;
 use super::schedule::{Anchor, Calendar, CalendarUnit};
-use super::view::{QuotaState, QuotaStatus, QuotaView, Totals};
+use super::view::{QuotaState, QuotaStatus, QuotaView, StoredTotals, Totals};
 use crate::{Duration, Key, Kind, Labels, Limit, Record, Timestamp, Units, ValueError, Version};
 
 /// How long charges are kept. JSON: `"none"`, `"for_ever"`, or `{"keep_ns": n}`.
@@ -310,8 +310,11 @@ pub struct Quota {
     pub(super) expires_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) refill: Option<Refill>,
-    pub(super) refilled_through: Timestamp,
+    /// Refills are counted from here; if absent, from its creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) refilled_through: Option<Timestamp>,
     pub(super) charges: Retention,
+    #[serde(default, skip_serializing_if = "Totals::is_zero", with = "StoredTotals")]
     pub(super) totals: Totals,
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub(super) metadata: Labels,
@@ -323,6 +326,8 @@ pub struct Quota {
 
 impl Record for Quota {
     const KIND: Kind = Kind::new("quotas");
+    /// 2: what says nothing is left out.
+    const FORMAT: u32 = 2;
 }
 
 impl Quota {
@@ -336,11 +341,15 @@ impl Quota {
         self.expires_at
     }
 
+    fn refilled_through(&self) -> Timestamp {
+        self.refilled_through.unwrap_or(self.created_at)
+    }
+
     /// The quota as time alone has made it by `now`: due refills applied, once each.
     pub(super) fn at(&self, now: Timestamp) -> Self {
         let mut quota = self.clone();
         quota.holds.prune(now);
-        let due = self.refill.as_ref().map_or(0, |refill| refill.due(self.refilled_through, now));
+        let due = self.refill.as_ref().map_or(0, |refill| refill.due(self.refilled_through(), now));
         let Some(refill) = self.refill.as_ref().filter(|_| 0 < due) else {
             return quota;
         };
@@ -353,7 +362,7 @@ impl Quota {
             Units::new(u64::try_from(cleared).expect("no more than was used"))
                 .expect("no more than was used"),
         );
-        quota.refilled_through = now;
+        quota.refilled_through = Some(now);
         quota
     }
 
@@ -403,7 +412,7 @@ impl Quota {
             return Some(now);
         }
         let refill = self.refill.as_ref()?;
-        refill.nth(self.refilled_through.max(now), refill.needed(surplus)?)
+        refill.nth(self.refilled_through().max(now), refill.needed(surplus)?)
     }
 
     /// When `cost` more units would fit by time alone; not once the quota has expired.
@@ -450,7 +459,7 @@ impl Quota {
             reset_at: self
                 .refill
                 .as_ref()
-                .and_then(|refill| refill.nth(self.refilled_through.max(now), 1)),
+                .and_then(|refill| refill.nth(self.refilled_through().max(now), 1)),
             next_at: more.and_then(|cost| self.first_fit(now, cost)),
             window_ns: self.refill.as_ref().and_then(|refill| refill.window(self.limit)),
             refill: self.refill.clone(),

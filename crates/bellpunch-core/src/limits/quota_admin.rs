@@ -98,7 +98,7 @@ impl Command for CreateQuota {
             revoked_at: None,
             expires_at: self.expires_at,
             refill: self.refill.clone().map(|refill| refill.fixed(now)),
-            refilled_through: now,
+            refilled_through: None,
             charges: self.charges,
             totals: Totals { opening: self.used.get().into(), ..Totals::default() },
             metadata: self.metadata.clone(),
@@ -214,7 +214,7 @@ impl Command for ConfigureQuota {
                 let refill = refill.clone().map(|refill| refill.fixed(quota.created_at));
                 if replace(&mut quota.refill, refill) {
                     // What was due before belonged to the schedule of before.
-                    quota.refilled_through = now;
+                    quota.refilled_through = Some(now);
                     changed = true;
                 }
             }

@@ -111,6 +111,33 @@ pub struct Totals {
     pub pruned: u128,
 }
 
+impl Totals {
+    pub(super) fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// [`Totals`] as they are stored: without those that are 0.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(remote = "Totals", default)]
+pub(super) struct StoredTotals {
+    #[serde(with = "super::epoch::digits", skip_serializing_if = "is_zero")]
+    opening: u128,
+    #[serde(with = "super::epoch::digits", skip_serializing_if = "is_zero")]
+    charged: u128,
+    #[serde(with = "super::epoch::digits", skip_serializing_if = "is_zero")]
+    refunded: u128,
+    #[serde(with = "super::epoch::digits", skip_serializing_if = "is_zero")]
+    forgiven: u128,
+    #[serde(with = "super::epoch::digits", skip_serializing_if = "is_zero")]
+    pruned: u128,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes so")]
+const fn is_zero(sum: &u128) -> bool {
+    *sum == 0
+}
+
 /// One key under a rate policy, as of one instant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
