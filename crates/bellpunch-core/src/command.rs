@@ -94,6 +94,13 @@ pub trait Command: fmt::Debug + Serialize + Send + Sync + 'static {
         None
     }
 
+    /// Whether its answer may be told before it is durable. `known` holds what it was decided on. Only
+    /// rate limits whose policy says so may answer yes.
+    fn is_relaxed(&self, known: &mut Draft<'_>) -> bool {
+        let _ = known;
+        false
+    }
+
     /// What to do when the store fails before it took the commit. `known` holds the records still
     /// in memory. Only rate limits whose policy says so answer anything but closed.
     fn without_store(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {
@@ -141,6 +148,8 @@ pub trait AnyCommand: fmt::Debug + Send + Sync {
     fn begins_journal_any(&self) -> bool;
     /// See [`Command::stale_denials`].
     fn stale_denials_any(&self, known: &mut Draft<'_>) -> Option<Duration>;
+    /// See [`Command::is_relaxed`].
+    fn is_relaxed_any(&self, known: &mut Draft<'_>) -> bool;
     /// See [`Command::without_store`].
     fn without_store_any(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore;
 }
@@ -187,6 +196,10 @@ impl<C: Command> AnyCommand for C {
 
     fn stale_denials_any(&self, known: &mut Draft<'_>) -> Option<Duration> {
         self.stale_denials(known)
+    }
+
+    fn is_relaxed_any(&self, known: &mut Draft<'_>) -> bool {
+        self.is_relaxed(known)
     }
 
     fn without_store_any(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {

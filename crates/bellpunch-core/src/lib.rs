@@ -37,7 +37,7 @@ pub use journal::{Break, Chain, Entry, Journaling, Tail, tail_id};
 pub use outcome::{
     BestEffort, DecidedBy, Decision, KeyOutcome, OutcomeRecord, ReadOutcome, Reply, Request,
     RequestError, StoredReceipt, SweepOutcomes, Touched, Versions, best_effort, decide,
-    decide_beside, rate_limits_alone, stale_denials, without_store,
+    decide_beside, is_relaxed, rate_limits_alone, stale_denials, without_store,
 };
 pub use record::{AnyRecord, DecodeError, Kind, Record, RecordId, RecordKey};
 pub use registry::{CommandSpec, ShapeError, Wire, command, commands, sweep};

@@ -539,6 +539,18 @@ pub fn stale_denials(view: &mut View, request: &Request) -> Option<Duration> {
     spans.collect::<Option<Vec<_>>>()?.into_iter().min()
 }
 
+/// Whether the answer to a request may be told before it is durable: all of its commands must allow
+/// it. One with a key is for those who have to know.
+pub fn is_relaxed(view: &mut View, request: &Request) -> bool {
+    if request.key.is_some() || request.dry_run {
+        return false;
+    }
+    let mut known = Draft::new(view);
+    request.commands.iter().all(|command| {
+        catch_unwind(AssertUnwindSafe(|| command.is_relaxed_any(&mut known))).unwrap_or(false)
+    })
+}
+
 /// What a request does when the store fails before it took the commit. Only a single command can
 /// go on without it: a list is as strict as its strictest member.
 pub fn without_store(view: &mut View, request: &Request, now: Timestamp) -> WithoutStore {

@@ -30,7 +30,8 @@ pub struct Receipt<R> {
     pub decided_by: DecidedBy,
     /// Decided on a best-effort store: it may have let more pass than the limit.
     pub best_effort: bool,
-    /// `false`: decided on a relaxed store, which can lose it; see [`Properties::risk`].
+    /// `false`: a crash can lose it. It was told before it was durable, since its policy is relaxed, or
+    /// decided on a relaxed store; see [`Properties::risk`].
     ///
     /// [`Properties::risk`]: bellpunch_store::Properties::risk
     pub durable: bool,
@@ -67,7 +68,8 @@ pub struct AnyReceipt {
     pub dry_run: bool,
     /// Decided on a best-effort store: it may have let more pass than the limit.
     pub best_effort: bool,
-    /// `false`: decided on a relaxed store, which can lose it; see [`Properties::risk`].
+    /// `false`: a crash can lose it. It was told before it was durable, since its policy is relaxed, or
+    /// decided on a relaxed store; see [`Properties::risk`].
     ///
     /// [`Properties::risk`]: bellpunch_store::Properties::risk
     pub durable: bool,
@@ -99,7 +101,7 @@ pub struct Refusal {
     pub decided_by: DecidedBy,
     /// Decided on a best-effort store.
     pub best_effort: bool,
-    /// `false`: decided on a relaxed store, which can lose what it was decided on.
+    /// `false`: what it was decided on can be lost.
     pub durable: bool,
 }
 

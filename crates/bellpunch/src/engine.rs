@@ -201,7 +201,7 @@ impl Engine {
             AnyOutcome::Rejected(refusal) => (&mut refusal.best_effort, &mut refusal.durable),
         };
         *best_effort = properties.guarantee == Guarantee::BestEffort;
-        *durable = properties.risk.is_none();
+        *durable = *durable && properties.risk.is_none();
         outcome
     }
 

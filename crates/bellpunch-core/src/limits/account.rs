@@ -417,6 +417,11 @@ pub(super) fn stale_denials(known: &mut Draft<'_>, name: &Key) -> Option<Duratio
     policy(known, name)?.terms().stale_denials()
 }
 
+/// Whether uses of a policy may be acknowledged before they are durable.
+pub(super) fn is_relaxed(known: &mut Draft<'_>, name: &Key) -> bool {
+    policy(known, name).is_some_and(|policy| policy.terms().is_relaxed())
+}
+
 /// Reads a record's version as [`crate::IfVersion`] wants it.
 pub(super) fn version_of<R: Record>(draft: &mut Draft<'_>, id: &Key) -> Option<Version> {
     let id = RecordId::from(id);

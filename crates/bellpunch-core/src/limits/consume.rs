@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::account::{is_best_effort, stale_denials, version_of};
+use super::account::{is_best_effort, is_relaxed, stale_denials, version_of};
 use super::admission::{Admission, Horizon};
 use super::charge::{self, Event};
 use super::local;
@@ -140,6 +140,16 @@ impl Command for Consume {
             (Target::Rate { policy, .. }, None) => stale_denials(known, policy),
         });
         spans.collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+
+    fn is_relaxed(&self, known: &mut Draft<'_>) -> bool {
+        // Who names a charge means to speak of it later.
+        self.id.is_none()
+            && self.items.iter().all(|item| match (&item.target, &item.terms) {
+                (Target::Quota { .. }, _) => false,
+                (Target::Rate { .. }, Some(terms)) => terms.is_relaxed(),
+                (Target::Rate { policy, .. }, None) => is_relaxed(known, policy),
+            })
     }
 
     fn without_store(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {
@@ -304,6 +314,10 @@ impl Command for ConsumeRate {
             return None;
         }
         stale_denials(known, &self.id)
+    }
+
+    fn is_relaxed(&self, known: &mut Draft<'_>) -> bool {
+        self.charge.is_none() && is_relaxed(known, &self.id)
     }
 
     fn without_store(&self, known: &mut Draft<'_>, now: Timestamp) -> WithoutStore {

@@ -154,7 +154,7 @@ pub enum Durability {
     /// Once it is durable.
     #[default]
     Strict,
-    /// Before, within a second.
+    /// Before, where a node has its store for itself: a crash loses what was told in the last second.
     Relaxed,
 }
 
@@ -360,6 +360,12 @@ impl Terms {
     #[must_use]
     pub const fn durability(&self) -> Durability {
         self.durability
+    }
+
+    /// Whether a decision may be acknowledged before it is durable.
+    #[must_use]
+    pub const fn is_relaxed(&self) -> bool {
+        matches!(self.durability, Durability::Relaxed)
     }
 
     /// The terms a node alone decides under, where these allow it.

@@ -133,7 +133,6 @@ pub(super) struct StoredTotals {
     pruned: u128,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes so")]
 const fn is_zero(sum: &u128) -> bool {
     *sum == 0
 }

@@ -40,6 +40,45 @@ async fn a_refusal_says_what_remains_and_that_waiting_does_not_help() {
 }
 
 #[tokio::test]
+async fn a_relaxed_rate_says_that_it_is_not_durable_and_nothing_stricter_does() {
+    let server = with_quota(100).await;
+    let terms = |durability: &str| {
+        json!({"algorithm": "sliding_counter", "limit": 50, "period_ms": 3_600_000, "charges": true,
+               "durability": durability})
+    };
+    for name in ["relaxed", "strict"] {
+        let reply = server.call("PUT", &format!("/v1/p/policies/{name}"), &terms(name)).await;
+        assert_eq!(reply.status, 200, "{}", reply.json());
+    }
+    let item = |policy: &str| json!({"policy": policy, "key": "k"});
+    let mut inline = item("inline");
+    inline["terms"] = terms("relaxed");
+    inline["terms"].as_object_mut().unwrap().remove("charges");
+    let (quota, checks) = (json!({"quota": "q"}), "/v1/p/checks");
+    let consume = |policy: &str| format!("/v1/p/policies/{policy}/consume");
+    for (path, body, early) in [
+        (consume("relaxed"), json!({"key": "k"}), true),
+        (consume("strict"), json!({"key": "k"}), false),
+        (consume("relaxed"), json!({"key": "k", "charge": "c1"}), false),
+        (checks.to_owned(), json!({"items": [item("relaxed")]}), true),
+        (checks.to_owned(), json!({"items": [item("relaxed"), inline.clone()]}), true),
+        (checks.to_owned(), json!({"items": [item("relaxed")], "id": "c2"}), false),
+        (checks.to_owned(), json!({"items": [item("relaxed"), item("strict")]}), false),
+        (checks.to_owned(), json!({"items": [item("relaxed"), quota]}), false),
+    ] {
+        let reply = server.post(&path, &body).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let durable = reply.json().get("durable").cloned();
+        assert_eq!(durable, early.then_some(json!(false)), "{path} {body}");
+    }
+    // All of it counts.
+    let reply = server.get("/v1/p/policies/relaxed/counters/k").await;
+    assert_eq!(reply.json()["counter"]["used"], 7, "{reply:?}");
+    let drawn = server.post(&consume("relaxed"), &json!({"key": "k", "units": 44})).await;
+    assert_eq!(drawn.refusal().1, "rate_limited");
+}
+
+#[tokio::test]
 async fn wrong_units_are_named_and_nothing_is_charged() {
     let server = with_quota(10).await;
     let before = server.state("p").await;

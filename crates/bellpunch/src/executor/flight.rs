@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration as Span;
 
-use bellpunch_core::{RecordKey, Timestamp, planted};
+use bellpunch_core::{Duration, RecordKey, Timestamp, planted};
 use bellpunch_store::{Commit, CommitResult, Failure, FailureKind, Resolution, Sharing, Versioned};
 
 use super::batch::{Batch, Member, Waiting};
@@ -80,6 +80,11 @@ impl Flight {
         }
     }
 
+    /// How long ago it was sent first, if the clock has not gone back since.
+    pub(super) fn age(&self, now: Timestamp) -> Option<Duration> {
+        now.since(self.sent.at).filter(|_| self.sent.is_timed)
+    }
+
     /// Whether all goes well so far: it was sent once, and an answer is to come.
     pub(super) const fn is_on_course(&self) -> bool {
         matches!(self.stage, Stage::Committing(_)) && self.sent.times == 1
@@ -113,7 +118,7 @@ impl Company {
     fn is_to_pause(&self, now: Timestamp, retries_max: u32) -> bool {
         let most = retries_max.saturating_sub(retries_max.div_ceil(4)).min(WINS_MAX);
         let is_over = |span: Span, since: Timestamp| {
-            let passed = now.since(since).map_or(0, bellpunch_core::Duration::nanos);
+            let passed = now.since(since).map_or(0, Duration::nanos);
             span <= Span::from_nanos(passed)
         };
         let is_alone = self.met.is_none_or(|met| is_over(MET, met));
@@ -322,7 +327,7 @@ impl Lane {
     /// a round trip pass, for he would not know.
     fn give_way(&mut self, sent_at: Timestamp, turn: &mut Turn<'_>) {
         let since = |at: Timestamp| {
-            let passed = turn.now.since(at).map_or(0, bellpunch_core::Duration::nanos);
+            let passed = turn.now.since(at).map_or(0, Duration::nanos);
             Span::from_nanos(passed).min(GIVE_WAY_MAX)
         };
         let company = &mut self.company;

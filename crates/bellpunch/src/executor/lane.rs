@@ -373,10 +373,13 @@ impl Lane {
     }
 
     /// Tells an answer, if that may be, or has the batch carry it.
-    fn keep(&mut self, (waiting, mut prepared): (Waiting, Prepared), turn: &mut Turn<'_>) {
+    fn keep(&mut self, (waiting, prepared): (Waiting, Prepared), turn: &mut Turn<'_>) {
         if self.may_tell(&prepared, turn.rules) {
             return self.tell(&waiting, prepared.outcome, turn.desk);
         }
+        let Some((waiting, mut prepared)) = self.tell_early((waiting, prepared), turn) else {
+            return;
+        };
         if prepared.is_denied() {
             prepared.repeats = stale_denials(&mut self.view, &waiting.request);
         }

@@ -16,6 +16,7 @@ mod answer;
 mod batch;
 mod flight;
 mod lane;
+mod relaxed;
 mod storeless;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -253,7 +253,8 @@ fn told(result: Result<AnyOutcome, Error>) -> String {
     match result {
         Err(error) => error.kind().code().to_owned(),
         Ok(AnyOutcome::Rejected(refusal)) => {
-            format!("{} as_of {:?}", refusal.rejection.code, refusal.as_of.values().next())
+            let early = if refusal.durable { "" } else { ", not durable" };
+            format!("{} as_of {:?}{early}", refusal.rejection.code, refusal.as_of.values().next())
                 .replace("Some(Version(", "")
                 .replace("))", "")
         }
@@ -261,7 +262,8 @@ fn told(result: Result<AnyOutcome, Error>) -> String {
             let replayed = if receipt.replayed { " replayed" } else { "" };
             let version = receipt.versions.values().next();
             let version = version.map(|version| format!(" version {version}")).unwrap_or_default();
-            format!("{}{version}{replayed}", receipt.replies[0].to_json())
+            let early = if receipt.durable { "" } else { ", not durable" };
+            format!("{}{version}{replayed}{early}", receipt.replies[0].to_json())
         }
     }
 }
@@ -610,3 +612,4 @@ mod aside;
 mod bounds;
 mod lost;
 mod memory;
+mod relaxed;
