@@ -196,6 +196,7 @@ impl App {
             status: result.as_ref().map_or_else(|p| p.status, |answer| answer.status.as_u16()),
             elapsed,
             partition: partition.as_ref().map(Partition::as_str),
+            cause: result.as_ref().err().and_then(|problem| problem.cause.as_deref()),
         };
         self.metrics.request(&line);
         self.log.request(&line);

@@ -225,11 +225,6 @@ impl App {
                 if !dry_run {
                     self.metrics.not_accepted(error.kind().code(), names.into_iter());
                 }
-                self.log.event(
-                    crate::config::LogLevel::Debug,
-                    "the engine answered an error",
-                    &[("error", error.to_string())],
-                );
                 Err(with_outcome_link(Problem::of_error(&error), partition, key.as_ref()))
             }
         }

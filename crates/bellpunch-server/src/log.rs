@@ -33,6 +33,8 @@ pub(crate) struct Line<'a> {
     pub(crate) status: u16,
     pub(crate) elapsed: Duration,
     pub(crate) partition: Option<&'a str>,
+    /// What broke, if anything did.
+    pub(crate) cause: Option<&'a str>,
 }
 
 impl Log {
@@ -48,9 +50,12 @@ impl Log {
             503 => LogLevel::Warn,
             _ => LogLevel::Debug,
         };
-        if self.level < level {
-            return;
+        if level <= self.level {
+            self.write(level, "request", self.fields(line));
         }
+    }
+
+    fn fields(&self, line: &Line<'_>) -> Map<String, Value> {
         let mut fields = Map::new();
         let mut add = |name: &str, value: Value| {
             fields.insert(name.to_owned(), value);
@@ -71,7 +76,11 @@ impl Log {
         if let Some(partition) = line.partition.filter(|_| self.ids) {
             add("partition", partition.into());
         }
-        self.write(level, "request", fields);
+        // Of a bug or a damaged record it names the record.
+        if let Some(cause) = line.cause.filter(|_| self.ids || line.status != 500) {
+            add("cause", cause.into());
+        }
+        fields
     }
 
     /// Something else an operator should know.
@@ -115,5 +124,38 @@ impl Log {
         text.push('\n');
         // Nobody can be told that telling failed.
         let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: Log = Log { level: LogLevel::Info, format: LogFormat::Json, ids: false };
+
+    fn fields(log: &Log, status: u16) -> Map<String, Value> {
+        let line = Line {
+            request_id: "r",
+            route: "/v1/{partition}/quotas",
+            command: "quotas.create",
+            outcome: "error",
+            code: Some("store_unavailable"),
+            status,
+            elapsed: Duration::from_millis(7),
+            partition: Some("acme"),
+            cause: Some("the index has reached its bound"),
+        };
+        log.fields(&line)
+    }
+
+    #[test]
+    fn a_line_says_what_broke_and_names_nothing_unless_it_may() {
+        let quiet = fields(&QUIET, 503);
+        assert_eq!(quiet["cause"], "the index has reached its bound");
+        assert_eq!((quiet.get("partition"), &quiet["ms"]), (None, &Value::from(7)));
+        assert_eq!(fields(&QUIET, 500).get("cause"), None, "it may name a record");
+        let naming = Log { ids: true, ..QUIET };
+        let all = fields(&naming, 500);
+        assert_eq!((&all["cause"], &all["partition"]), (&quiet["cause"], &Value::from("acme")));
     }
 }

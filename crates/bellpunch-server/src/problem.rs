@@ -106,6 +106,8 @@ pub(crate) struct Content {
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether the connection ends with this answer.
     pub(crate) close: bool,
+    /// What broke, for the log alone.
+    pub(crate) cause: Option<String>,
 }
 
 /// What a rejection was decided on.
@@ -139,6 +141,7 @@ impl Problem {
             decided: None,
             headers: Vec::new(),
             close: false,
+            cause: None,
         }))
     }
 
@@ -179,7 +182,8 @@ impl Problem {
     /// An error of the engine.
     pub(crate) fn of_error(error: &bellpunch::Error) -> Self {
         use hyper::header::RETRY_AFTER;
-        let problem = Self::new(error.kind().code());
+        let mut problem = Self::new(error.kind().code());
+        problem.cause = Some(error.to_string());
         match problem.status {
             503 if problem.code == "store_unavailable" => problem.header(RETRY_AFTER, "5"),
             503 | 409 => problem.header(RETRY_AFTER, "1"),
@@ -199,7 +203,7 @@ impl Problem {
         }
         let detail = detail_of(rejection.code, &data);
         let code = rejection.code;
-        let (headers, close) = (Vec::new(), false);
+        let (headers, close, cause) = (Vec::new(), false, None);
         Self(Box::new(Content {
             code,
             status,
@@ -208,6 +212,7 @@ impl Problem {
             decided: Some(decided),
             headers,
             close,
+            cause,
         }))
     }
 
