@@ -53,7 +53,9 @@ struct Served {
 fn served(runtime: &Arc<Runtime>) -> Arc<Served> {
     let folder = TempDir::new().expect("there is a folder for temporary files");
     let clock = Arc::new(SystemClock::new());
-    let store = DiskStore::open(&DiskConfig::new(folder.path()), clock.clone());
+    // A transfer is eight records, and some contests make millions.
+    let config = DiskConfig { index_bytes_max: 8 << 30, ..DiskConfig::new(folder.path()) };
+    let store = DiskStore::open(&config, clock.clone());
     let store: Arc<dyn Store> = Arc::new(store.expect("an empty folder can be opened"));
     let (engine, address) = runtime.block_on(async {
         let engine = Engine::start(store, clock.clone(), EngineConfig::default());
