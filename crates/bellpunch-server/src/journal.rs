@@ -76,8 +76,7 @@ pub(crate) fn content<R: serde::de::DeserializeOwned>(
 pub(crate) async fn tail(app: &App, of: &Partition) -> Result<Tail, Problem> {
     let key = Tail::key(&tail_id());
     let found = app.engine.store().read(of, std::slice::from_ref(&key)).await;
-    let found =
-        found.map_err(|failure| Problem::new("store_unavailable").detail(failure.to_string()))?;
+    let found = found.map_err(|failure| Problem::of_store(&failure))?;
     let bytes = found.first().and_then(|found| found.value.as_deref());
     content(&key, bytes)?.ok_or_else(|| Problem::new("not_journaled"))
 }

@@ -191,6 +191,14 @@ impl Problem {
         }
     }
 
+    /// A store that could not be read.
+    pub(crate) fn of_store(failure: &bellpunch::store::Failure) -> Self {
+        use bellpunch::ErrorKind;
+        let corrupt = failure.kind() == bellpunch::store::FailureKind::Corrupt;
+        let kind = if corrupt { ErrorKind::Internal } else { ErrorKind::StoreUnavailable };
+        Self::of_error(&bellpunch::Error::new(kind, failure.to_string()))
+    }
+
     /// A rule's "no".
     pub(crate) fn of_rejection(rejection: Rejection, decided: Decided) -> Self {
         let status = status_of(rejection.category);
