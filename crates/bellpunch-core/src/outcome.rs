@@ -546,9 +546,11 @@ pub fn is_relaxed(view: &mut View, request: &Request) -> bool {
         return false;
     }
     let mut known = Draft::new(view);
-    request.commands.iter().all(|command| {
+    let all = request.commands.iter().all(|command| {
         catch_unwind(AssertUnwindSafe(|| command.is_relaxed_any(&mut known))).unwrap_or(false)
-    })
+    });
+    let terms = policies_read(&known);
+    all && !is_pending(&terms, view)
 }
 
 /// What a request does when the store fails before it took the commit. Only a single command can
@@ -563,10 +565,19 @@ pub fn without_store(view: &mut View, request: &Request, now: Timestamp) -> With
     let answer = catch_unwind(AssertUnwindSafe(|| command.without_store_any(&mut known, now)))
         .unwrap_or(WithoutStore::Closed);
     // The draft is dropped: what a command does without the store, it does not do to the store.
+    let terms = policies_read(&known);
+    if is_pending(&terms, view) { WithoutStore::Closed } else { answer }
+}
+
+/// The terms that something rests on.
+fn policies_read(known: &Draft<'_>) -> Vec<RecordKey> {
     let terms = known.read_versions().filter(|(key, _, _)| key.kind == RatePolicy::KIND);
-    let terms: Vec<RecordKey> = terms.map(|(key, _, _)| key.clone()).collect();
-    // Terms that may yet come to nothing allow nothing.
-    if terms.iter().any(|key| view.is_pending(key)) { WithoutStore::Closed } else { answer }
+    terms.map(|(key, _, _)| key.clone()).collect()
+}
+
+/// Whether some of these terms may yet come to nothing: such terms allow nothing.
+fn is_pending(terms: &[RecordKey], view: &View) -> bool {
+    terms.iter().any(|key| view.is_pending(key))
 }
 
 /// Asks for the outcome of an idempotency key.

@@ -3,7 +3,8 @@
 //! Invariant: a record is either as the store last told (committed), or that plus what one batch that
 //! is on its way to the store wrote (sent), or either plus what accepted commands of the next batch
 //! wrote (pending). What was sent becomes committed when the store said so, and vanishes otherwise
-//! with all that was decided upon it; nothing in between is ever told to a caller.
+//! with all that was decided upon it; nothing in between is told to a caller, but of
+//! rate limits whose policy says so.
 //!
 //! Why values stay decoded here: a hot record is decided on thousands of times a second and
 //! encoded once per batch.

@@ -154,7 +154,8 @@ pub enum Durability {
     /// Once it is durable.
     #[default]
     Strict,
-    /// Before, where a node has its store for itself: a crash loses what was told in the last second.
+    /// Before, where a node has its store for itself: a crash loses at most what was told within a
+    /// second.
     Relaxed,
 }
 

@@ -222,6 +222,7 @@ impl Lane {
             }
             CommitResult::ClockAhead { store_time } => {
                 self.view.take_back(batch.number());
+                self.refused_at = Some(turn.now);
                 let message = format!("this node's clock is ahead of the store's ({store_time})");
                 for member in batch.members {
                     let error = Error::new(ErrorKind::ClockAhead, &message);
@@ -248,6 +249,7 @@ impl Lane {
         }
         self.view.land(batch.number());
         self.company.unrest = self.company.unrest.saturating_sub(1);
+        self.trust_again(turn.now);
         self.decide_aside(turn);
         let commands = u64::try_from(batch.members.len()).unwrap_or(u64::MAX);
         let told = &mut turn.desk.stats.commands_committed;
@@ -269,6 +271,7 @@ impl Lane {
     /// The store took nothing of the batch, for certain.
     fn refused(&mut self, batch: Batch, failure: &Failure, turn: &mut Turn<'_>) {
         self.view.take_back(batch.number());
+        self.refused_at = Some(turn.now);
         if failure.kind() == FailureKind::TooLarge && 1 < batch.members.len() {
             self.batch_max = 1;
             self.requeue(batch, |_| {});

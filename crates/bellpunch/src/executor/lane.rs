@@ -62,6 +62,8 @@ pub(crate) struct Lane {
     apart: bool,
     /// Tells when commands have waited behind a lost reply for long enough.
     pub(super) alarm: Option<Op>,
+    /// When the store last took nothing of a commit: until some have landed, nothing is told early.
+    pub(super) refused_at: Option<Timestamp>,
     /// The next batch takes this many commands at most: 1 after one was too large or damaged.
     pub(super) batch_max: usize,
     /// The time of the batch, if it asked what is due: the answer is as of then.
@@ -83,6 +85,7 @@ impl Lane {
             rests: None,
             company: Company::default(),
             apart: false,
+            refused_at: None,
             batch_max: usize::MAX,
             alarm: None,
             asked_at: None,
@@ -162,7 +165,9 @@ impl Lane {
         }
         let result = match result {
             Err(error) if waiting.in_doubt && error.kind() != ErrorKind::Unknown => {
-                let message = format!("an earlier attempt may have been applied; then {error}");
+                // Its own words may name a record.
+                let then = error.kind().code();
+                let message = format!("an earlier attempt may have been applied; then {then}");
                 Err(Error::new(ErrorKind::Unknown, message))
             }
             told => told,
@@ -192,21 +197,26 @@ impl Lane {
 
     /// The caller's time is up: a command that no commit carries yet is taken back.
     pub(crate) fn gave_up(&mut self, caller: Caller, desk: &mut Desk) {
-        if self.batch.members.iter().any(|member| member.waiting.caller == caller) {
+        // Who was told has given up nothing.
+        let is_his = |waiting: &Waiting| waiting.caller == caller && !waiting.gone;
+        let decided = |member: &Member| is_his(&member.waiting);
+        let told = |member: &Member| member.waiting.gone;
+        // What others were told of this batch stays so: then it is as if it was on its way.
+        if self.batch.members.iter().any(decided) && !self.batch.members.iter().any(told) {
             self.unwind();
         }
-        if self.aside.iter().any(|waiting| waiting.caller == caller) {
+        if self.aside.iter().any(is_his) {
             self.recall();
         }
-        if let Some(place) = self.queue.iter().position(|waiting| waiting.caller == caller) {
+        if let Some(place) = self.queue.iter().position(is_his) {
             let waiting = self.queue.remove(place).expect("the place was just found");
             let error = Error::new(ErrorKind::TimedOut, "the time was over before it was its turn");
             self.answer(&waiting, Err(error), desk);
             return;
         }
         let sent = self.flights.iter_mut().flat_map(|flight| &mut flight.batch.members);
-        let waiting = sent.map(|member| &mut member.waiting);
-        if let Some(waiting) = { waiting }.find(|waiting| waiting.caller == caller) {
+        let waiting = sent.chain(&mut self.batch.members).map(|member| &mut member.waiting);
+        if let Some(waiting) = { waiting }.find(|waiting| is_his(waiting)) {
             waiting.gone = true;
             let message = "the commit is on its way; its outcome was not known in time";
             desk.reply(caller, Err(Error::new(ErrorKind::Unknown, message)));

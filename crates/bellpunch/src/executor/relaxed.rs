@@ -1,9 +1,10 @@
 //! What is told before it is durable: uses of rate limits whose policy says `durability = relaxed`.
 //!
 //! Invariant: each such answer says that it is not durable. Only where nobody else writes: there a use
-//! that was decided is lost if the store fails or the machine does, and in no other way. One that
-//! passed goes on with its commit; one that was refused is over. Nothing is told so while a commit has
-//! been on its way for long: what a crash can lose is what was told in the second before it.
+//! that was decided is lost if the store fails or the machine does, and decided again if a commit misses
+//! its deadline. One that passed goes on with its commit; one that was refused is over. Nothing is told
+//! so while a commit has been on its way for long, and none after the store refused one until it takes
+//! them again: what can be lost at once is what was told within a second.
 
 use bellpunch_core::{Duration, Timestamp, is_relaxed};
 use bellpunch_store::Sharing;
@@ -18,6 +19,9 @@ use crate::{AnyOutcome, Error, ErrorKind};
 /// While a commit is on its way for longer, nothing is told early. Half a second: what is told until
 /// then is in the next commit at the latest, which has as long.
 const FLIGHT_MAX: Duration = Duration::from_nanos(500_000_000);
+/// For so long after the store took nothing of a commit nothing is told early, and not until another
+/// one has landed then: a store that is full takes some commits and refuses others.
+const DISTRUST: Duration = Duration::from_secs(10);
 
 impl Lane {
     /// Tells an answer that need not be durable. Gives back what has to be committed.
@@ -28,6 +32,7 @@ impl Lane {
     ) -> Option<(Waiting, Prepared)> {
         let may = turn.rules.sharing == Sharing::Exclusive
             && !waiting.gone
+            && self.refused_at.is_none()
             && prepared.outcome.is_ok()
             && self.flights.iter().all(|flight| is_young(flight, turn.now))
             && is_relaxed(&mut self.view, &waiting.request);
@@ -48,6 +53,14 @@ impl Lane {
         turn.desk.reply(waiting.caller, outcome);
         waiting.gone = true;
         Some((waiting, prepared))
+    }
+
+    /// A commit has landed.
+    pub(super) fn trust_again(&mut self, now: Timestamp) {
+        let is_over = |at: &Timestamp| now.since(*at).is_some_and(|passed| DISTRUST <= passed);
+        if self.refused_at.as_ref().is_some_and(is_over) {
+            self.refused_at = None;
+        }
     }
 }
 

@@ -36,7 +36,8 @@ impl Lane {
             }
         };
         for waiting in waiting {
-            let result = if kind == ErrorKind::StoreUnavailable && !waiting.in_doubt {
+            let may = !waiting.in_doubt && !waiting.gone;
+            let result = if kind == ErrorKind::StoreUnavailable && may {
                 self.go_on(&waiting.request, turn)
             } else {
                 None

@@ -13,7 +13,7 @@ use crate::limits::{
 use crate::record::decode;
 use crate::{
     AnyCommand, AnyRecord as _, Decision, Duration, Key, Limit, Loaded, PositiveUnits, RecordId,
-    Request, Timestamp, Units, View, decide,
+    Request, Timestamp, Units, View, decide, is_relaxed,
 };
 
 const SECOND: u128 = 1_000_000_000;
@@ -609,6 +609,30 @@ fn what_a_batch_wrote_outlasts_a_read() {
     let id = RecordId::compound(&[&Key::new("p").unwrap(), &Key::new("k").unwrap()]);
     view.load(<RateCounter as crate::Record>::key(&id), Loaded::default());
     assert_eq!(batch(&mut view, vec![parsed("consume p/k 1")], nanos(1)), "rate_limited");
+}
+
+#[test]
+fn terms_that_may_yet_come_to_nothing_tell_nothing_early() {
+    let mut view = View::default();
+    let relaxed = |view: &mut View, use_of: &str| {
+        let (commands, entropy) = (vec![parsed(use_of)], vec![1]);
+        is_relaxed(view, &Request { commands, entropy, ..request(Consume::of(Vec::new())) })
+    };
+    let policy = "set_policy p sliding_log limit=9 period=10s durability=relaxed";
+    assert_eq!(batch(&mut view, vec![parsed(policy)], nanos(0)), "ok");
+    assert!(!relaxed(&mut view, "consume p/k 1"), "nobody has taken them yet");
+    let key =
+        <crate::limits::RatePolicy as crate::Record>::key(&RecordId::from(&Key::new("p").unwrap()));
+    view.settle([&key]);
+    assert!(relaxed(&mut view, "consume p/k 1"));
+    assert!(!relaxed(&mut view, "consume q/k 1"), "there are none");
+    assert_eq!(
+        batch(&mut view, vec![parsed("set_policy p sliding_log limit=9 period=10s")], nanos(1)),
+        "ok"
+    );
+    assert!(!relaxed(&mut view, "consume p/k 1"));
+    view.settle([&key]);
+    assert!(!relaxed(&mut view, "consume p/k 1"));
 }
 
 #[test]

@@ -80,30 +80,91 @@ fn refusals_and_looks_are_told_at_once_and_are_over() {
     // What the refusal rested on is lost. It is not decided again: its caller was told no.
     let failure = Failure::new(FailureKind::Unavailable, "gone");
     bench.end(op, CommitResult::Failed(failure));
-    bench.request(dashes(&[9]));
-    let (_, commit) = bench.commit();
-    assert_eq!(commit.writes[0].version, Version::new(3), "9 of 10 are free again");
-    assert_eq!(bench.replies(), [(5, "10 version 3, not durable".to_owned())]);
-    assert_eq!(bench.executor.stats().queued, 1);
+    assert!(bench.poll().is_empty());
+    assert_eq!(bench.executor.stats().queued, 0);
+    assert_eq!(bench.executor.stats().storeless, [0; 3], "nobody was told anything");
 }
 
 #[test]
-fn a_use_that_was_told_is_decided_again_with_the_others_and_not_told_again() {
+fn nothing_is_told_early_after_a_refusal_of_the_store_until_it_takes_commits_again() {
+    let failed = CommitResult::Failed(Failure::new(FailureKind::Full, "no room"));
+    let ahead = CommitResult::ClockAhead { store_time: Timestamp::EPOCH };
+    for refusal in [failed, ahead] {
+        let mut bench = bench(Sharing::Exclusive);
+        bench.now = 1;
+        bench.request(dashes(&[1]));
+        let (op, _) = bench.commit();
+        assert_eq!(bench.replies(), [(2, "2 version 3, not durable".to_owned())]);
+        bench.end(op, refusal.clone());
+        bench.now = 20_000;
+        bench.request(dashes(&[1]));
+        let (op, _) = bench.commit();
+        assert_eq!(bench.replies(), [], "none has landed since");
+        bench.end(op, refusal);
+        assert_eq!(bench.replies().len(), 1);
+        for (now, early) in [(29_998, false), (29_999, false), (30_000, false), (30_001, true)] {
+            bench.now = now;
+            bench.request(dashes(&[1]));
+            let (op, _) = bench.commit();
+            assert_eq!(bench.replies().len(), usize::from(early), "at {now} ms");
+            bench.end(op, committed());
+            assert_eq!(bench.replies().len(), usize::from(!early));
+        }
+    }
+}
+
+#[test]
+fn what_was_told_of_a_batch_stays_when_another_gives_up() {
     let mut bench = bench(Sharing::Exclusive);
     bench.take(1);
     let (op, _) = bench.commit();
     let strict = bench.take(2);
     bench.request(dashes(&[3]));
     assert_eq!(bench.replies(), [(4, "7 version 5, not durable".to_owned())]);
-    // Who waits for the same batch gives up, so it is decided again without him.
-    let partition = Partition::new("p").unwrap();
-    bench.handle(Input::GaveUp { caller: strict, partition });
+    // He waits for the same batch: decided again without him it would be another one.
+    give_up(&mut bench, strict);
+    assert_eq!(bench.replies(), [(3, "outcome_unknown".to_owned())]);
+    give_up(&mut bench, strict);
     bench.end(op, committed());
     let (op, commit) = bench.commit();
-    assert_eq!(commit.writes[0].version, Version::new(4));
+    assert_eq!(commit.writes[0].version, Version::new(5));
     bench.end(op, committed());
-    let replies = bench.replies();
-    assert_eq!(replies, [(3, "timed_out".to_owned()), (2, "2 version 3".to_owned())]);
+    assert_eq!(bench.replies(), [(2, "2 version 3".to_owned())]);
+}
+
+fn give_up(bench: &mut Bench, caller: u64) {
+    let partition = Partition::new("p").unwrap();
+    bench.handle(Input::GaveUp { caller, partition });
+}
+
+#[test]
+fn who_was_told_gives_up_in_vain() {
+    let mut bench = bench(Sharing::Exclusive);
+    let first = bench.request(dashes(&[2]));
+    let (op, _) = bench.commit();
+    let second = bench.request(dashes(&[3]));
+    assert_eq!(bench.replies().len(), 2);
+    give_up(&mut bench, first);
+    give_up(&mut bench, second);
+    bench.end(op, committed());
+    let (op, commit) = bench.commit();
+    assert_eq!(commit.writes[0].version, Version::new(4), "it takes what it was told to take");
+    bench.end(op, committed());
+    assert_eq!(bench.replies(), []);
+}
+
+#[test]
+fn a_use_that_was_told_is_decided_again_and_not_told_again() {
+    let mut bench = bench(Sharing::Exclusive);
+    bench.take(1);
+    let (op, _) = bench.commit();
+    bench.request(dashes(&[3]));
+    assert_eq!(bench.replies(), [(3, "5 version 4, not durable".to_owned())]);
+    bench.end(op, CommitResult::TooLate { store_time: Timestamp::EPOCH });
+    let (op, commit) = bench.commit();
+    assert_eq!(commit.writes[0].version, Version::new(4), "both");
+    bench.end(op, committed());
+    assert_eq!(bench.replies(), [(2, "2 version 3".to_owned())]);
 }
 
 #[test]
