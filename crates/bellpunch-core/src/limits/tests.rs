@@ -9,6 +9,7 @@
 mod edges;
 mod laws;
 mod scripts;
+mod stored;
 mod windows;
 
 use std::collections::BTreeMap;

@@ -8,8 +8,7 @@
 //! stands on, was taken by the store, unless it is a rate limit whose policy says so (`relaxed.rs`).
 //! While a commit is in flight its partition's arrivals are the next batch (group commit: Gawlick and
 //! Kinkade 1985; flat combining: Hendler et al., SPAA 2010): decided upon that commit, sent when it
-//! has landed, decided again if it does not. No timer is
-//! waited for.
+//! has landed, decided again if it does not. No timer is waited for.
 //!
 //! Why a lane per partition: partitions are independent, and within one there is one order.
 

@@ -1,4 +1,4 @@
-//! What scripts cannot say: inline terms, deadlines, calendars, the largest amounts, stored forms.
+//! What scripts cannot say: inline terms, deadlines, calendars, the largest amounts.
 
 use std::sync::Arc;
 
@@ -7,13 +7,12 @@ use serde_json::{Value, json};
 use super::{Answer, World, nanos, request};
 use crate::limits::epoch::Epoch;
 use crate::limits::{
-    Anchor, Calendar, CalendarUnit, Consume, CreateHold, Item, Quota, RateCounter, SetPolicy,
-    Target, Terms,
+    Anchor, Calendar, CalendarUnit, Consume, CreateHold, Item, RateCounter, SetPolicy, Target,
+    Terms,
 };
-use crate::record::decode;
 use crate::{
-    AnyCommand, AnyRecord as _, Decision, Duration, Key, Limit, Loaded, PositiveUnits, RecordId,
-    Request, Timestamp, Units, View, decide, is_relaxed,
+    AnyCommand, Decision, Duration, Key, Limit, Loaded, PositiveUnits, RecordId, Request,
+    Timestamp, Units, View, decide, is_relaxed,
 };
 
 const SECOND: u128 = 1_000_000_000;
@@ -684,31 +683,4 @@ fn a_refused_capture_says_when_more_remains() {
     // What the hold itself holds remains again when it ends.
     let end = nanos(60 * SECOND).to_string();
     assert_eq!(answer.fields["violations"][0]["next_at"], end);
-}
-
-#[test]
-fn a_quota_is_stored_without_what_says_nothing_and_read_in_its_first_format() {
-    let first = json!({ "format": 1, "record": {
-        "limit": 9, "used": 4, "refilled_through": nanos(0), "charges": "none",
-        "totals": {
-            "opening": "1", "charged": "5", "refunded": "2", "forgiven": "0", "pruned": "0",
-        },
-        "created_at": nanos(0), "epoch": [1, 0],
-    }});
-    let mut before: Quota = decode(first.to_string().as_bytes()).expect("a release wrote it");
-    assert_eq!((before.totals.opening, before.totals.refunded), (1, 2));
-    assert_eq!(before.refilled_through, Some(nanos(0)));
-
-    before.refilled_through = None;
-    let stored = before.encode();
-    let text = std::str::from_utf8(&stored).expect("JSON is text");
-    for said in ["refilled_through", "forgiven", "pruned", "metadata", "holds"] {
-        assert!(!text.contains(said), "{said} in {text}");
-    }
-    let after: Quota = decode(&stored).expect("it was just written");
-    assert_eq!(format!("{after:?}"), format!("{before:?}"));
-    let all_zero = text.replace(r#"{"opening":"1","charged":"5","refunded":"2"}"#, "{}");
-    assert_ne!(all_zero, text);
-    let after: Quota = decode(all_zero.as_bytes()).expect("no total is 0 as well");
-    assert!(after.totals.is_zero());
 }
